@@ -1,0 +1,16 @@
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of ``site_files``: it brings the built sites and the packed static files."""
+
+from __future__ import annotations
+
+from ansible_collections.frontdesk.webstack.plugins.plugin_utils.upload import UploadAction
+
+
+class ActionModule(UploadAction):
+    FIELDS = {
+        "vue": ("name", "origin", "root", "release", "settings", "settings_file", "dist"),
+        "static": ("name", "origin", "root", "release", "static_folder", "static_archive"),
+    }
+    ARCHIVES = {"vue": "dist", "static": "static_archive"}

@@ -1,0 +1,137 @@
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a Django release needs besides its files: checked settings, a migrated database, collected static files.
+
+Every step is noted in ``release.json`` when it is done, so that a run that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.frontdesk.webstack.plugins.module_utils.python_release import Release, ReleaseError
+
+#: the steps in their order
+STEPS = ("checked", "migrated", "static")
+#: the packed static files, for windows on other hosts
+STATIC_ARCHIVE = "static.tar.gz"
+
+_FACTS = """
+import django, json
+from django.conf import settings
+django.setup()
+print(json.dumps({"debug": settings.DEBUG, "hosts": list(settings.ALLOWED_HOSTS),
+                  "storage": settings.STORAGES["staticfiles"]["BACKEND"]}))
+"""
+
+
+def wanted(app: Mapping[str, Any], host: str) -> list[str]:
+    """Return the steps that the app needs on this host: migrations run once, on the first of the app's hosts."""
+    steps = ["checked"]
+    if app["migrate"] and host == app["hosts"][0]:
+        steps.append("migrated")
+    if app["static"]:
+        steps.append("static")
+    return steps
+
+
+def pending(app: Mapping[str, Any], host: str, done: Mapping[str, Any]) -> list[str]:
+    return [step for step in wanted(app, host) if step not in done]
+
+
+def finish(release: Release, host: str, production: bool) -> list[str]:
+    """Do the pending steps and return their names; raises ReleaseError."""
+    steps = pending(release.app, host, release.record.get("steps", {}))
+    for step in steps:
+        {"checked": _check, "migrated": _migrate, "static": _static}[step](release, production)
+        release.mark(step)
+    return steps
+
+
+def _check(release: Release, production: bool) -> None:
+    origin = release.app["origin"]
+    answer = _python(release, ["-c", _FACTS], f"{origin}.settings_module", "The settings cannot be loaded.", 120)
+    facts = json.loads(answer.splitlines()[-1])
+    if facts["debug"] and production:
+        raise ReleaseError(f"{origin}.settings_module", "DEBUG is on: every error would show the app's code and "
+                           "settings to the public. Write `DEBUG = False` in these settings, or name other ones.")
+    _manage(release, ["check", "--deploy", "--fail-level", "ERROR"], f"{origin}.settings_module",
+            "`manage.py check --deploy` finds mistakes.", 120)
+
+
+def _migrate(release: Release, _production: bool) -> None:
+    origin = release.app["origin"]
+    try:
+        _manage(release, ["migrate", "--noinput"], f"{origin}.migrate", "The database was not migrated.", 600)
+    except ReleaseError as error:
+        if "OperationalError" in str(error):
+            raise ReleaseError(f"{origin}.env", "the database cannot be reached with this environment, so it was not "
+                               f"migrated.{str(error).partition('migrated.')[2]}") from None
+        raise
+
+
+def _static(release: Release, _production: bool) -> None:
+    user = pwd.getpwnam(release.app["user"])
+    folder = release.folder / "static"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    _manage(release, ["collectstatic", "--noinput", "--verbosity", "0"], f"{release.app['origin']}.static",
+            "The static files cannot be collected.", 300)
+    for root, folders, files in os.walk(folder):
+        for name in [".", *folders, *files]:
+            path = os.path.join(root, name)
+            os.lchown(path, 0, 0)
+            if not os.path.islink(path):
+                os.chmod(path, 0o755 if os.path.isdir(path) else 0o644)
+    if release.app["static_remote"]:
+        partial = release.folder / f"{STATIC_ARCHIVE}.partial"
+        with tarfile.open(partial, "w:gz", compresslevel=6) as archive:
+            for path in sorted(folder.iterdir()):
+                archive.add(path, arcname=path.name)
+        os.replace(partial, release.folder / STATIC_ARCHIVE)
+
+
+def _manage(release: Release, arguments: list[str], path: str, hint: str, timeout: int) -> str:
+    script = release.folder / "source" / release.app["directory"] / release.app["manage"]
+    if not script.is_file():
+        raise ReleaseError(f"{release.app['origin']}.manage", f"the source has no {release.app['manage']!r} in "
+                                                              f"{release.app['directory'] or 'its top folder'}.")
+    return _python(release, [str(script), *arguments, "--no-color"], path, hint, timeout)
+
+
+def _python(release: Release, arguments: list[str], path: str, hint: str, timeout: int) -> str:
+    """Run the release's own Python as the app's user, in its folder and with its environment alone."""
+    app = release.app
+    user = pwd.getpwnam(app["user"])
+    environment = {"PATH": f"{release.folder}/venv/bin:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8",
+                   "HOME": app["root"], "PYTHONDONTWRITEBYTECODE": "1", **app["env"]}
+    try:
+        answer = subprocess.run(
+            [str(release.folder / "venv" / "bin" / "python"), *arguments], env=environment, capture_output=True,
+            text=True, errors="replace", check=False, stdin=subprocess.DEVNULL, timeout=timeout,
+            cwd=Path(release.folder, "source", app["directory"]), user=user.pw_uid, group=user.pw_gid,
+            extra_groups=[], umask=0o027)
+    except subprocess.TimeoutExpired:
+        raise ReleaseError(path, f"{hint} It took more than {timeout} s.") from None
+    if answer.returncode:
+        said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-12:]
+        raise ReleaseError(path, _hidden("\n    ".join([hint, *said]), app["env"]))
+    return answer.stdout
+
+
+def _hidden(text: str, env: Mapping[str, str]) -> str:
+    """Take the values of the environment out of a message: a traceback may show a password."""
+    for value in sorted({value for value in env.values() if len(value) > 5}, key=len, reverse=True):
+        if not value.startswith("/"):
+            text = text.replace(value, "********")
+    return text

@@ -1,0 +1,654 @@
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put a whole nginx configuration live in one step, or leave everything as it was.
+
+    /etc/nginx/nginx.conf                  ours, and always the same: it includes webstack/main.conf
+    /etc/nginx/webstack -> webstack.d/N    swapped by rename
+    /etc/nginx/webstack.d/N/               a generation, finished once it has its manifest.json
+
+What is to be done follows from what is found on the host, never from what an earlier run meant to do: a run that was
+killed anywhere is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+NGINX_CONF = """\
+# Written by Ansible (frontdesk.webstack.nginx): changes made here are undone.
+# All else is in webstack/, a link to the generation that is live.
+pid /run/nginx.pid;
+include webstack/main.conf;
+"""
+
+MANIFEST = "manifest.json"
+NUMBER = "@GENERATION@"
+
+_ONE = r"(?:ipv6|(?:nginx|openssl)(?:>=|<)[\d.]+)"
+_CONDITIONAL = re.compile(rf"^([ \t]*)#@({_ONE}(?:,{_ONE})*) (.*)$", re.MULTILINE)
+_CONDITION = re.compile(r"(\w+)(?:(>=|<)([\d.]+))?")
+_PLACE = re.compile(r" in (\S+?):(\d+)$")
+_LEVEL = re.compile(r"^(?:nginx: )?(?:\S+ \S+ )?\[(\w+)\] (?:\d+#\d+: )?(?:\*\d+ )?(.*)$")
+
+
+class Refused(Exception):
+    """nginx does not take the configuration; `errors` says where and why."""
+
+    def __init__(self, message: str, errors: list[dict] | None = None):
+        super().__init__(message)
+        self.errors = errors or []
+
+
+# -- the text of a generation --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the host has, for lines that depend on it; a version is () where it is not known."""
+
+    nginx: tuple[int, ...] = ()
+    openssl: tuple[int, ...] = ()
+    ipv6: bool = False
+
+    def has(self, conditions: str) -> bool:
+        """Tell whether all conditions hold, such as `ipv6,nginx>=1.25.1`."""
+        return all(self._holds(condition) for condition in conditions.split(","))
+
+    def _holds(self, condition: str) -> bool:
+        match = _CONDITION.fullmatch(condition)
+        have = getattr(self, match[1])
+        if not match[2]:
+            return bool(have)
+        wanted = version(match[3])
+        return bool(have) and (have >= wanted if match[2] == ">=" else have < wanted)
+
+
+def version(text: str) -> tuple[int, ...]:
+    """Return (1, 26, 3) for "1.26.3"."""
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def fill_in(text: str, features: Features, number: int) -> str:
+    """Return the text of a file for this host; no line is added or taken away."""
+    text = _CONDITIONAL.sub(lambda m: m[1] + m[3] if features.has(m[2]) else m[0], text)
+    return text.replace(NUMBER, str(number))
+
+
+def digest(text: str) -> str:
+    """Return the digest that stands in a manifest."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# -- what nginx says -----------------------------------------------------------------------------------------------
+
+
+def origin_of(origins: list, line: int) -> tuple[str, int]:
+    """Return (the user's variable, the line in it) for a line of a file: the nearest entry before it."""
+    first, origin = 1, ""
+    for start, name in origins:
+        if start > line:
+            break
+        first, origin = start, name
+    return origin, line - first + 1
+
+
+def translate(output: str, files: dict[str, str], origins: dict[str, list], marker: str = "/webstack/") -> list[dict]:
+    """Return nginx's errors as dictionaries with message, file, line and the user's variable, the worst first.
+
+    Warnings that mean that a part of the configuration is dropped are errors too.
+    """
+    found = []
+    for text in output.splitlines():
+        match = _LEVEL.match(text.strip())
+        if not match:
+            continue
+        level, message = match[1], match[2]
+        dropped = level == "warn" and re.search(r"conflicting server name|duplicate", message)
+        if level not in ("emerg", "alert", "crit", "error") and not dropped:
+            continue
+        place = _PLACE.search(message)
+        file, line = (place[1], int(place[2])) if place else ("", 0)
+        path = file.partition(marker)[2] if marker in file else ""
+        if not path:
+            path, line = _find_quoted(message, files) or ("", line)
+        error = {"message": _PLACE.sub("", message), "file": path or file, "line": line, "variable": ""}
+        if path in files and line:
+            name, inner = origin_of(origins.get(path, []), line)
+            error["variable"] = name
+            error["variable_line"] = inner if name.endswith("directives") else 0
+            lines = files[path].split("\n")
+            error["text"] = lines[line - 1].strip() if line <= len(lines) else ""
+        if error not in found:
+            found.append(error)
+    return sorted(found, key=lambda error: not error["variable"])
+
+
+def _find_quoted(message: str, files: dict[str, str]) -> tuple[str, int] | None:
+    """Find what a message quotes, such as the path of a certificate, where nginx names no file and line."""
+    for quoted in re.findall(r'"([^"]{3,})"', message):
+        for path, text in sorted(files.items()):
+            for number, line in enumerate(text.split("\n"), 1):
+                if quoted in line and not line.lstrip().startswith("#"):
+                    return path, number
+    address = re.search(r"bind\(\) to (\S+):(\d+) failed", message)
+    if address:
+        for path, text in sorted(files.items(), reverse=True):
+            for number, line in enumerate(text.split("\n"), 1):
+                if re.search(rf"^\s*listen (\S*:)?{address[2]}\b", line):
+                    return path, number
+    return None
+
+
+def describe(error: dict) -> str:
+    """Return one error as a line for the user."""
+    where = error["variable"]
+    if where and error.get("variable_line"):
+        where += f", line {error['variable_line']}"
+    place = f"{error['file']}:{error['line']}" if error["line"] else error["file"]
+    text = f" ({error['text']})" if error.get("text") else ""
+    return f"{where + ': ' if where else ''}{error['message']}{text}" + (f" [{place}]" if place else "")
+
+
+# -- the tree ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Paths:
+    """Where things are on the host; tests put them elsewhere."""
+
+    etc: str = "/etc/nginx"
+    binary: str = "/usr/sbin/nginx"
+    error_log: str = "/var/log/nginx/error.log"
+    status: str = "127.0.0.1:8404"
+
+    @property
+    def conf(self) -> str:
+        """nginx's main file."""
+        return os.path.join(self.etc, "nginx.conf")
+
+    @property
+    def original(self) -> str:
+        """The main file as it was before us."""
+        return os.path.join(self.etc, "nginx.conf.before-webstack")
+
+    @property
+    def link(self) -> str:
+        """The link to the live generation."""
+        return os.path.join(self.etc, "webstack")
+
+    @property
+    def store(self) -> str:
+        """The folder of all generations."""
+        return os.path.join(self.etc, "webstack.d")
+
+    def generation(self, number: int) -> str:
+        """Return the folder of a generation."""
+        return os.path.join(self.store, str(number))
+
+
+Run = Callable[[list], "tuple[int, str]"]
+
+
+def run(command: list[str]) -> tuple[int, str]:
+    """Run a command; return its exit status and all it said."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace", check=False, timeout=120,
+                              env={**os.environ, "LC_ALL": "C.UTF-8"})
+    except FileNotFoundError as error:
+        return 127, str(error)
+    except subprocess.TimeoutExpired as error:
+        return 124, f"{' '.join(command)}: no end after {error.timeout} s"
+    return done.returncode, done.stdout
+
+
+def _sync_folder(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write(path: str, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fchmod(stream.fileno(), 0o644)
+        os.fsync(stream.fileno())
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as stream:
+            return stream.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+
+
+def write_files(folder: str, files: dict[str, str]) -> None:
+    """Write files below a new folder, and make sure that they are on the disk."""
+    folders = {folder, *(os.path.dirname(os.path.join(folder, path)) for path in files)}
+    for path in sorted(folders):
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, 0o755)
+    for path, text in files.items():
+        _write(os.path.join(folder, path), text)
+    for path in sorted(folders, reverse=True):
+        _sync_folder(path)
+
+
+def read_files(folder: str) -> dict[str, str]:
+    """Return all files below a folder."""
+    found = {}
+    for base, _folders, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(base, name)
+            found[os.path.relpath(path, folder)] = _read(path) or ""
+    return found
+
+
+def _swap_link(link: str, target: str) -> None:
+    """Point the link elsewhere; there is no moment without it."""
+    fresh = f"{link}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh)
+    os.symlink(target, fresh)
+    os.rename(fresh, link)
+    _sync_folder(os.path.dirname(link))
+
+
+@dataclass
+class State:
+    """What is found on the host."""
+
+    installed: bool = False
+    version: str = ""
+    live: int = 0  # the generation that the link names
+    running: int = 0  # the generation that the workers have
+    active: bool = False
+    enabled: bool = False
+    missing: list[str] = field(default_factory=list)  # packages
+    differs: list[str] = field(default_factory=list)  # live files that are not as wanted
+    edited: list[str] = field(default_factory=list)  # live files that are not as we wrote them
+    foreign: list[str] = field(default_factory=list)  # configuration that our nginx.conf does not include
+
+    @property
+    def same(self) -> bool:
+        """Tell whether there is nothing to do."""
+        return (self.installed and self.active and self.enabled and self.live > 0 and self.live == self.running
+                and not self.missing and not self.differs)
+
+
+class Tree:
+    """nginx on this host."""
+
+    def __init__(self, paths: Paths | None = None, run: Run = run, timeout: float = 10.0):
+        self.paths = paths or Paths()
+        self.run = run
+        self.timeout = timeout
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def features(self) -> Features:
+        """Return what the host's nginx has."""
+        code, text = self.run([self.paths.binary, "-V"])
+        nginx = re.search(r"nginx version: \w+/([\d.]+)", text)
+        openssl = re.search(r"running with OpenSSL ([\d.]+)", text) or re.search(r"built with OpenSSL ([\d.]+)", text)
+        if code or not nginx:
+            return Features(ipv6=os.path.exists("/proc/net/if_inet6"))
+        return Features(version(nginx[1]), version(openssl[1]) if openssl else (),
+                        os.path.exists("/proc/net/if_inet6"))
+
+    def live(self) -> int:
+        """Return the number of the generation that the link names, or 0."""
+        try:
+            name = os.path.basename(os.readlink(self.paths.link))
+        except OSError:
+            return 0
+        return int(name) if name.isdigit() and os.path.isdir(self.paths.generation(int(name))) else 0
+
+    def running(self) -> int:
+        """Return the number of the generation that a worker answers with, or 0."""
+        connection = http.client.HTTPConnection(self.paths.status, timeout=2)
+        try:
+            connection.request("GET", "/generation", headers={"Host": "webstack.localhost"})
+            answer = connection.getresponse()
+            text = answer.read(64).decode("ascii", "replace").strip()
+            return int(text) if answer.status == 200 and text.isdigit() else 0
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
+
+    def service(self) -> tuple[bool, bool]:
+        """Return whether the unit is active, and whether it starts at boot."""
+        _code, text = self.run(["systemctl", "show", "nginx.service", "--property=ActiveState,UnitFileState"])
+        values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        return values.get("ActiveState") in ("active", "reloading"), values.get("UnitFileState") == "enabled"
+
+    def missing(self, packages: list[str]) -> list[str]:
+        """Return those packages that are not installed."""
+        if not packages:
+            return []
+        _code, text = self.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *packages])
+        have = {line.split()[0] for line in text.splitlines() if line.endswith(" installed")}
+        return [package for package in packages if package.split("=")[0].split(":")[0] not in have]
+
+    def foreign(self) -> list[str]:
+        """Return what other people put where Debian's own nginx.conf looks for it: ours does not include it."""
+        found = []
+        for folder in ("sites-enabled", "conf.d"):
+            with contextlib.suppress(OSError):
+                found += [os.path.join(self.paths.etc, folder, name)
+                          for name in sorted(os.listdir(os.path.join(self.paths.etc, folder)))]
+        return [path for path in found if not path.endswith("/sites-enabled/default")]
+
+    def look(self, files: dict[str, str], packages: list[str] | None = None) -> State:
+        """Return what there is, compared with what is wanted."""
+        state = State(installed=os.access(self.paths.binary, os.X_OK), live=self.live())
+        state.missing = self.missing(packages or [])
+        if state.installed:
+            state.version = ".".join(str(part) for part in self.features().nginx)
+            state.running = self.running()
+            state.active, state.enabled = self.service()
+            state.foreign = self.foreign()
+        state.differs, state.edited = self._compare(files, state.live)
+        return state
+
+    def _compare(self, files: dict[str, str], live: int) -> tuple[list[str], list[str]]:
+        have = read_files(self.paths.generation(live)) if live else {}
+        manifest = self._manifest(live)
+        have.pop(MANIFEST, None)
+        wanted = self._filled(files, live)
+        differs = sorted(path for path in {*have, *wanted} if have.get(path) != wanted.get(path))
+        digests = manifest.get("digests", {})
+        edited = sorted(path for path in {*have, *digests} if path not in have or digest(have[path]) != digests.get(path)
+                        ) if digests else []
+        if _read(self.paths.conf) != NGINX_CONF:
+            differs.append("nginx.conf")
+            if live and os.path.exists(self.paths.original):
+                edited.append("nginx.conf")
+        if live and not digests:
+            differs.append(MANIFEST)
+        return differs, edited
+
+    def _manifest(self, number: int) -> dict:
+        text = _read(os.path.join(self.paths.generation(number), MANIFEST)) if number else None
+        try:
+            found = json.loads(text) if text else {}
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _filled(self, files: dict[str, str], number: int) -> dict[str, str]:
+        features = self.features()
+        return {path: fill_in(text, features, number) for path, text in files.items()}
+
+    def diff(self, files: dict[str, str]) -> list[dict]:
+        """Return Ansible's diff, a part for each file; a generation's number is no difference."""
+        live = self.live()
+        have = read_files(self.paths.generation(live)) if live else {}
+        have.pop(MANIFEST, None)
+        wanted = self._filled(files, live)
+        have["nginx.conf"], wanted["nginx.conf"] = _read(self.paths.conf) or "", NGINX_CONF
+        parts = []
+        for path in sorted({*have, *wanted}):
+            before, after = have.get(path, ""), wanted.get(path, "")
+            if before != after:
+                name = self.paths.conf if path == "nginx.conf" else os.path.join(self.paths.link, path)
+                parts.append({"before_header": name, "after_header": name, "before": before, "after": after})
+        return parts
+
+    # -- testing ---------------------------------------------------------------------------------------------------
+
+    def test(self, folder: str, generation: str, files: dict[str, str], origins: dict[str, list]) -> None:
+        """Let nginx test a generation as a whole, in a copy of /etc/nginx that `folder` (a new one) stands for.
+
+        The live files are not touched: includes are relative to the main file, and everything else in /etc/nginx is
+        there by links. Raises Refused.
+        """
+        os.makedirs(folder)
+        for name in os.listdir(self.paths.etc):
+            if not name.startswith(("nginx.conf", "webstack")):
+                os.symlink(os.path.join(self.paths.etc, name), os.path.join(folder, name))
+        os.symlink(generation, os.path.join(folder, "webstack"))
+        # `nginx -t` makes its pid file, as root: it gets one of its own.
+        _write(os.path.join(folder, "nginx.conf"), NGINX_CONF.replace("/run/nginx.pid", os.path.join(folder, "pid")))
+        code, output = self.run([self.paths.binary, "-t", "-e", "stderr", "-c", os.path.join(folder, "nginx.conf")])
+        errors = translate(output, files, origins)
+        if code or errors:
+            lines = [describe(error) for error in errors] or [output.strip() or f"nginx -t exits with {code}"]
+            raise Refused("nginx refuses the configuration; nothing was changed.\n" + "\n".join(lines), errors)
+
+    def check(self, files: dict[str, str], origins: dict[str, list]) -> None:
+        """Test what would be written, in a temporary folder. Raises Refused."""
+        with tempfile.TemporaryDirectory(prefix="webstack-nginx-") as folder:
+            filled = self._filled(files, self.live() + 1)
+            write_files(os.path.join(folder, "generation"), filled)
+            self.test(os.path.join(folder, "etc"), os.path.join(folder, "generation"), filled, origins)
+
+    # -- putting live ----------------------------------------------------------------------------------------------
+
+    def go_live(self, files: dict[str, str], origins: dict[str, list], keep: int = 5) -> tuple[bool, int]:
+        """Make the files live and prove it; return (whether anything changed, the generation). Raises Refused."""
+        os.makedirs(self.paths.store, mode=0o755, exist_ok=True)
+        with self._lock():
+            self._tidy()
+            state = self.look(files)
+            if state.same:
+                self._prune(keep, state.live, 0)
+                return False, state.live
+            before = _Before.of(self, state)
+            number = state.live
+            if state.differs and state.differs != ["nginx.conf"]:
+                number = self._stage(files, origins, state.live)
+            elif state.differs or state.live != state.running:
+                self._test_again(state.live, origins)
+            filled = self._filled(files, number)
+            try:
+                self._swap(number)
+                self._apply(number, filled, origins)
+            except BaseException as error:
+                undone = before.restore()
+                if number not in (before.live, before.running):
+                    shutil.rmtree(self.paths.generation(number), ignore_errors=True)
+                if isinstance(error, Refused):
+                    raise Refused(f"{error}\n{undone}", error.errors) from None
+                raise
+            self._prune(keep, number, before.running or before.live)
+            return True, number
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        handle = os.open(os.path.join(self.paths.store, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise Refused("another run is changing nginx on this host for a minute already; "
+                                      "try again later.") from None
+                    time.sleep(0.2)
+            yield
+        finally:
+            os.close(handle)
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(name) for name in os.listdir(self.paths.store) if name.isdigit())
+
+    def _tidy(self) -> None:
+        """Remove what runs that were killed left behind."""
+        live = self.live()
+        for name in os.listdir(self.paths.store):
+            path = os.path.join(self.paths.store, name)
+            unfinished = name.isdigit() and int(name) != live and not os.path.exists(os.path.join(path, MANIFEST))
+            if name.endswith(".test") or unfinished:
+                shutil.rmtree(path)
+        for path in (f"{self.paths.link}.new", f"{self.paths.conf}.new"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def _stage(self, files: dict[str, str], origins: dict[str, list], live: int) -> int:
+        """Write the next generation and test it; nothing stays of one that is refused."""
+        number = max([live, self.running(), *self._numbers()]) + 1
+        folder = self.paths.generation(number)
+        filled = self._filled(files, number)
+        try:
+            write_files(folder, filled)
+            self.test(f"{folder}.test", folder, filled, origins)
+            manifest = {"generation": number, "digests": {path: digest(text) for path, text in sorted(filled.items())}}
+            _write(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=1) + "\n")
+            _sync_folder(folder)
+            _sync_folder(self.paths.store)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            shutil.rmtree(f"{folder}.test", ignore_errors=True)
+        return number
+
+    def _test_again(self, live: int, origins: dict[str, list]) -> None:
+        """Test the generation that is there: between the runs a certificate may have gone."""
+        folder = self.paths.generation(live)
+        try:
+            self.test(f"{folder}.test", folder, read_files(folder), origins)
+        finally:
+            shutil.rmtree(f"{folder}.test", ignore_errors=True)
+
+    def _swap(self, number: int) -> None:
+        target = os.path.join(os.path.basename(self.paths.store), str(number))
+        if self.live() != number:
+            _swap_link(self.paths.link, target)
+        if _read(self.paths.conf) != NGINX_CONF:
+            if os.path.exists(self.paths.conf) and not os.path.exists(self.paths.original):
+                os.link(self.paths.conf, self.paths.original)
+            _write(f"{self.paths.conf}.new", NGINX_CONF)
+            os.rename(f"{self.paths.conf}.new", self.paths.conf)
+            _sync_folder(self.paths.etc)
+
+    def _apply(self, number: int, files: dict[str, str], origins: dict[str, list]) -> None:
+        """Make nginx run the generation that is live, and ask its workers."""
+        active, enabled = self.service()
+        mark = self._log_size()
+        if active:
+            code, output = self.run(["systemctl", "reload", "nginx.service"])
+        else:
+            code, output = self.run(["systemctl", "start", "nginx.service"])
+        if code == 0 and not enabled:
+            code, output = self.run(["systemctl", "enable", "nginx.service"])
+        if code == 0 and self._prove(number, mark):
+            return
+        log = self._log_since(mark)
+        if code and not active:
+            log += "\n" + self.run(["journalctl", "-u", "nginx.service", "-n", "20", "--no-pager", "-o", "cat"])[1]
+        errors = translate(log, files, origins)
+        lines = [describe(error) for error in errors[:5]] or [output.strip() or "its error log says nothing"]
+        verb = "reload" if active else "start"
+        raise Refused(f"nginx does not take the configuration, though its own test passes ({verb}):\n"
+                      + "\n".join(lines), errors)
+
+    def _prove(self, number: int, mark: int) -> bool:
+        """Ask for the generation until it is the new one. nginx exits 0 also where it keeps the old configuration."""
+        deadline = time.monotonic() + self.timeout
+        right = 0
+        while time.monotonic() < deadline:
+            right = right + 1 if self.running() == number else 0
+            # Old workers listen a little longer than new ones take to start: one right answer is not enough.
+            if right >= 3:
+                return True
+            if not right:
+                if self._gave_up(mark):
+                    return False
+                time.sleep(0.1)
+        return False
+
+    def _gave_up(self, mark: int) -> str:
+        """Return the log lines that say that nginx has given up; failing to bind it tries five times."""
+        lines = self._log_since(mark).splitlines()
+        return "\n".join(line for line in lines if "[emerg]" in line and " bind() to " not in line)
+
+    def _log_size(self) -> int:
+        try:
+            return os.path.getsize(self.paths.error_log)
+        except OSError:
+            return 0
+
+    def _log_since(self, mark: int) -> str:
+        try:
+            with open(self.paths.error_log, encoding="utf-8", errors="replace") as stream:
+                stream.seek(mark if os.path.getsize(self.paths.error_log) >= mark else 0)
+                return stream.read(65536)
+        except OSError:
+            return ""
+
+    def _prune(self, keep: int, live: int, previous: int) -> None:
+        """Remove old generations, never the live one or the one before it."""
+        others = [number for number in self._numbers() if number not in (live, previous)]
+        spare = max(keep - len({live, previous} - {0}), 0)
+        for number in others[:len(others) - spare] if spare else others:
+            shutil.rmtree(self.paths.generation(number))
+
+
+@dataclass
+class _Before:
+    """What was there before a change, and how to go back to it."""
+
+    tree: Tree
+    target: str | None  # of the link
+    live: int
+    running: int
+    active: bool
+    conf: str | None
+    had_original: bool
+
+    @classmethod
+    def of(cls, tree: Tree, state: State) -> _Before:
+        """Remember."""
+        try:
+            target = os.readlink(tree.paths.link)
+        except OSError:
+            target = None
+        # After a run that was killed between swap and reload, what works is what the workers run.
+        if state.running and state.running != state.live and os.path.isdir(tree.paths.generation(state.running)):
+            target = os.path.join(os.path.basename(tree.paths.store), str(state.running))
+        return cls(tree, target, state.live, state.running, state.active, _read(tree.paths.conf),
+                   os.path.exists(tree.paths.original))
+
+    def restore(self) -> str:
+        """Go back; return a sentence that says how that went."""
+        paths = self.tree.paths
+        if self.target is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(paths.link)
+        else:
+            _swap_link(paths.link, self.target)
+        if not self.had_original and os.path.exists(paths.original):
+            os.rename(paths.original, paths.conf)
+        elif self.conf is not None and _read(paths.conf) != self.conf:
+            _write(f"{paths.conf}.new", self.conf)
+            os.rename(f"{paths.conf}.new", paths.conf)
+        _sync_folder(paths.etc)
+        if not self.active:
+            return "The files are as they were before; nginx was not running then, and is not now."
+        code, output = self.tree.run(["systemctl", "reload-or-restart", "nginx.service"])
+        if code or self.running and not self.tree._prove(self.running, self.tree._log_size()):
+            return f"The files are as they were before, but nginx does not take them again: {output.strip()}"
+        return "The files are as they were before, and nginx runs them."

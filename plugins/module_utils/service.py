@@ -1,0 +1,764 @@
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring the services of a host to the release that is wanted, without losing a request.
+
+Each app has one socket that stays open for good, and each release runs as an instance of one unit behind it. A new
+release is imported, asked in its own process, run and asked behind a private socket; only then it starts on the shared
+socket, is watched, and the old instance finishes its requests and stops. What goes wrong before the switch leaves the
+old release alone in service; what goes wrong after it is undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.frontdesk.webstack.plugins.module_utils import env_file, unix_client, wsgi_probe
+from ansible_collections.frontdesk.webstack.plugins.module_utils.files import replace_link, sync_folder, write_file
+
+SCHEMA = 1
+HISTORY = 50
+
+_UNITS = Path("/etc/systemd/system")
+_RUNTIME = Path("/run/systemd/system")
+_PROBES = Path("/run/webstack_probe")
+_CONFIG = Path("/etc/webstack")
+_LOCK = Path("/run/webstack.app_service.lock")
+_KINDS = ("import", "check", "probe")
+_PROPERTIES = ("Id", "ActiveState", "SubState", "MainPID", "NRestarts", "InvocationID", "NeedDaemonReload", "Result",
+               "Listen", "Triggers", "ExecMainStartTimestamp", "FragmentPath", "ExecMainStatus")
+#: lines of the unit that are not for a trial run
+_NOT_IN_TRIAL = ("Sockets=", "After=", "Restart=", "RestartSec=", "WantedBy=", "TimeoutStopSec=", "TimeoutStartSec=",
+                 "SyslogIdentifier=", "Description=")
+
+
+class Failed(Exception):
+    """A service cannot be brought to its release; the text says what to change."""
+
+
+class Systemd:
+    """The few things that are asked of systemd."""
+
+    def run(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess:
+        """Run systemctl, and return what came of it."""
+        try:
+            return subprocess.run(["systemctl", "--no-ask-password", *words], capture_output=True, text=True,
+                                  timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(words, 124, "", f"systemctl {words[0]} took more than {timeout:g} s")
+
+    def start(self, unit: str, timeout: float = 300) -> bool:
+        """Start the unit; for a service that notifies, True means that it is ready."""
+        return self.run("start", unit, timeout=timeout).returncode == 0
+
+    def stop(self, *units: str, timeout: float = 300) -> None:
+        """Stop units that may or may not be there, and forget their failures."""
+        if units:
+            self.run("stop", *units, timeout=timeout)
+            self.run("reset-failed", *units)
+
+    def reload(self) -> None:
+        """Let systemd read the units again."""
+        done = self.run("daemon-reload")
+        if done.returncode:
+            raise Failed(f"systemctl daemon-reload failed: {done.stderr.strip()}")
+
+    def show(self, *units: str) -> dict[str, dict[str, str]]:
+        """Return the properties of all loaded units that match, by name."""
+        done = self.run("show", "--timestamp=unix", "--property=" + ",".join(_PROPERTIES), "--", *units)
+        return parse_show(done.stdout)
+
+    def journal(self, invocation: str, unit: str, lines: int = 25) -> str:
+        """Return the last lines of one run of a unit; systemd's own remarks are left out."""
+        if not invocation:
+            return ""
+        done = subprocess.run(
+            ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={lines}",
+             f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}", f"UNIT={unit}"],
+            capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+
+def parse_show(text: str) -> dict[str, dict[str, str]]:
+    """Return the blocks of ``systemctl show`` by unit; a property that is given several times keeps all its lines."""
+    units = {}
+    for block in text.split("\n\n"):
+        properties: dict[str, str] = {}
+        for line in block.splitlines():
+            key, _sign, value = line.partition("=")
+            properties[key] = f"{properties[key]}\n{value}" if key in properties else value
+        if properties.get("Id"):
+            units[properties["Id"]] = properties
+    return units
+
+
+def trial_unit(text: str, name: str, kind: str, folder: Path, exec_start: list[str] | None, timeout: int) -> str:
+    """Return the app's own unit for a trial: the same user, environment and limits, but not the shared socket.
+
+    With ``exec_start`` it runs that command once; without, the server as it is, behind a private socket.
+    """
+    lines = []
+    for line in text.splitlines():
+        if line.startswith(_NOT_IN_TRIAL):
+            continue
+        if exec_start is not None:
+            if line.startswith(("Type=", "NotifyAccess=")):
+                continue
+            if line.startswith("ExecStart="):
+                line = "ExecStart=" + " ".join(_quote(word) for word in exec_start)
+        lines.append(line)
+        if line == "[Unit]":
+            lines.append(f"Description={name}: trial of release %i ({kind})")
+        if line == "[Service]":
+            lines += ["Restart=no", f"TimeoutStartSec={timeout}", "TimeoutStopSec=5",
+                      f"SyslogIdentifier=webstack_{kind}-{name}", f"StandardOutput=truncate:{folder}/{kind}.log",
+                      "StandardError=inherit"]
+            lines.append("Type=oneshot" if exec_start is not None else f"Sockets=webstack_{kind}-{name}.socket")
+    return "\n".join(lines) + "\n"
+
+
+def _quote(word: str) -> str:
+    return shlex.quote(word).replace("%", "%%").replace("$", "$$")
+
+
+def _tail(text: str, lines: int = 20) -> str:
+    return "\n".join(line for line in text.strip().splitlines()[-lines:] if not line.startswith(wsgi_probe.MARK))
+
+
+def read_record(path: Path, name: str) -> dict[str, Any]:
+    """Return the record of what is live; a missing or damaged one counts as none."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["schema"] == SCHEMA and record["app"] == name and isinstance(record["history"], list):
+            return record
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return {"schema": SCHEMA, "app": name, "live": None, "previous": None, "history": []}
+
+
+def note(record: dict[str, Any], release: str, event: str, reason: str = "") -> None:
+    """Add an event to the record's history, and move `live` and `previous` with it."""
+    if event == "live" and record["live"] != release:
+        record["previous"], record["live"] = record["live"], release
+    if event == "stopped" and record["live"] == release:
+        record["live"] = None
+    at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    record["history"].append({"release": release, "at": at, "event": event, "reason": reason[:1000]})
+    del record["history"][:-HISTORY]
+
+
+def superfluous(folders: list[str], record: Mapping[str, Any], current: str, keep: int) -> list[str]:
+    """Return the releases whose configuration may go: not the last ``keep`` live ones, the live and previous never."""
+    kept = {record["live"], record["previous"], current}
+    for event in reversed(record["history"]):
+        if len(kept - {None}) >= keep:
+            break
+        if event["event"] == "live":
+            kept.add(event["release"])
+    return sorted(set(folders) - kept)
+
+
+@contextlib.contextmanager
+def lock(seconds: float = 60) -> Iterator[None]:
+    """Let one run at a time change services of this host; the lock goes with the process that holds it."""
+    deadline = time.monotonic() + seconds
+    with _LOCK.open("w") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Failed("another run is changing the services of this host. Run this again when it is "
+                                 "done.") from None
+                time.sleep(0.2)
+        yield
+
+
+@dataclass
+class Result:
+    """What came of one service."""
+
+    name: str
+    release: str
+    changes: list[str] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+    not_checked: list[str] = field(default_factory=list)
+    failed: str = ""
+
+
+class Service:
+    """One service record on this host."""
+
+    def __init__(self, wanted: Mapping[str, Any], env: Mapping[str, str], systemd: Systemd, keep: int, watch: float):
+        self.wanted, self.env, self.systemd, self.keep, self.watch = wanted, env, systemd, keep, watch
+        self.name, self.release, self.origin = wanted["name"], wanted["release"], wanted["origin"]
+        self.result = Result(self.name, self.release)
+        self.template = f"webstack-{self.name}@.service"
+        self.instance = self.instance_of(self.release)
+        self.socket = f"webstack-{self.name}.socket"
+        self.router = f"webstack-{self.name}-http.service"
+        self.units: dict[str, str] = wanted["units"]
+        self.folder = _CONFIG / self.name / self.release
+        self.trial = _PROBES / self.name
+        self.record_path = Path(wanted["root"]) / "record.json"
+        self.record = read_record(self.record_path, self.name)
+        self.live = self.record["live"]
+        self.state: dict[str, dict[str, str]] = {}
+        self.saved: dict[str, str | None] = {}
+
+    def instance_of(self, release: str) -> str:
+        return f"webstack-{self.name}@{release}.service"
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def observe(self, state: Mapping[str, dict[str, str]]) -> list[str]:
+        """Note what differs from what is wanted; nothing means that there is nothing to do."""
+        self.state = {unit: properties for unit, properties in state.items() if self._is_mine(unit)}
+        changes = self.result.changes
+        if self.live != self.release:
+            changes.append(f"release {self.live or 'none'} -> {self.release}")
+        for path, text in self._texts().items():
+            before = _read(path)
+            if before != text:
+                changes.append(f"file {path}")
+                self.result.diff.append({"before_header": str(path), "after_header": str(path),
+                                         "before": before or "", "after": text})
+        if self._env_differs():
+            changes.append(f"file {self.wanted['env_file']}")
+            self.result.diff.append({"before_header": self.wanted["env_file"], "after_header": self.wanted["env_file"],
+                                     "before": "(not shown)\n", "after": "(not shown, and different)\n"})
+        for unit in self._long_lived():
+            if not self._active(unit):
+                changes.append(f"{unit} is not running")
+        if not self._active(self.instance):
+            changes.append(f"{self.instance} is not running")
+        wanted_links = self._links()
+        for link in self._existing_links() ^ set(wanted_links):
+            changes.append(f"start at boot: {link.name}")
+        changes += [f"{unit} is left over" for unit in self._strays()]
+        changes += [f"{path.name} is left over" for path in self._obsolete()]
+        if any(properties.get("NeedDaemonReload") == "yes" for properties in self.state.values()):
+            changes.append("systemd has not read the units yet")
+        if self.socket in self.units and self._active(self.socket) and not self._listens():
+            changes.append(f"{self.socket} listens elsewhere")
+        return changes
+
+    def _is_mine(self, unit: str) -> bool:
+        return (unit.startswith(f"webstack-{self.name}@") or unit in (self.socket, self.router)
+                or any(unit.startswith((f"webstack_{kind}-{self.name}@", f"webstack_{kind}-{self.name}.socket"))
+                       for kind in _KINDS))
+
+    def refresh(self) -> None:
+        """Look at the units again."""
+        patterns = [f"webstack-{self.name}@*", self.socket, self.router]
+        self.state = {unit: properties for unit, properties in self.systemd.show(*patterns).items()
+                      if self._is_mine(unit)}
+
+    def _texts(self) -> dict[Path, str]:
+        texts = {_UNITS / unit: text for unit, text in self.units.items()}
+        if self.wanted["config"]["path"]:
+            texts[Path(self.wanted["config"]["path"])] = self.wanted["config"]["text"]
+        return texts
+
+    def _env_differs(self) -> bool:
+        path = Path(self.wanted["env_file"])
+        if self.wanted["by_hand"]:
+            return _read(path) != self._env_text()
+        return not path.exists()
+
+    def _env_text(self) -> str:
+        try:
+            return env_file.format_env_file(dict(self.env))
+        except ValueError as error:
+            raise Failed(f"{self.origin}.env: {error}") from None
+
+    def _active(self, unit: str) -> bool:
+        return self.state.get(unit, {}).get("ActiveState") == "active"
+
+    def _long_lived(self) -> list[str]:
+        return [unit for unit in (self.socket, self.router) if unit in self.units]
+
+    def _listens(self) -> bool:
+        shown = self.state.get(self.socket, {}).get("Listen", "")
+        return sorted(line.rsplit(" (", 1)[0] for line in shown.splitlines()) == sorted(self.wanted["listen"])
+
+    def _links(self) -> dict[Path, str]:
+        links = {_UNITS / "multi-user.target.wants" / self.instance: self.template}
+        if self.socket in self.units:
+            links[_UNITS / "sockets.target.wants" / self.socket] = self.socket
+        if self.router in self.units:
+            links[_UNITS / "multi-user.target.wants" / self.router] = self.router
+        return links
+
+    def _existing_links(self) -> set[Path]:
+        return {path for folder in ("multi-user.target.wants", "sockets.target.wants")
+                for path in (_UNITS / folder).glob("webstack-*") if self._is_mine(path.name)}
+
+    def _strays(self) -> list[str]:
+        """Instances of other releases that run, and trials that were cut off."""
+        return sorted(unit for unit, properties in self.state.items()
+                      if unit not in (self.instance, self.socket, self.router)
+                      and properties.get("ActiveState") not in ("inactive", "failed", None))
+
+    def _obsolete(self) -> list[Path]:
+        leftovers = [_UNITS / unit for unit in (self.socket, self.router)
+                     if unit not in self.units and (_UNITS / unit).exists()]
+        return leftovers + sorted(path for kind in _KINDS for path in _RUNTIME.glob(f"webstack_{kind}-{self.name}[.@]*"))
+
+    def _instances(self) -> list[str]:
+        return sorted(unit for unit in self.state if unit.startswith(f"webstack-{self.name}@")
+                      and self.state[unit].get("ActiveState") not in ("inactive", "failed", None))
+
+    # -- before the switch -----------------------------------------------------------------------------------------
+
+    def release_is_there(self) -> bool:
+        """Say whether there is anything to run; on a first run in check mode there is not."""
+        return os.path.isdir(self.wanted["directory"]) and os.path.isdir(self.wanted["bin"])
+
+    def stage(self) -> None:
+        """Write the configuration of the release, and the units of its trial."""
+        if not self.release_is_there():
+            what = "directory" if not os.path.isdir(self.wanted["directory"]) else "virtualenv"
+            missing = self.wanted["directory"] if what == "directory" else self.wanted["bin"]
+            if self.wanted["by_hand"]:
+                raise Failed(f"{self.origin}.{what}: there is no folder {missing} on this host. Write the one that "
+                             "holds the code, or the environment.")
+            raise Failed(f"{self.origin}: there is no folder {missing}. Run the role that makes its release first.")
+        self._write_config()
+        text = self.units[self.template]
+        gid = self._gid()
+        self.trial.mkdir(parents=True, exist_ok=True)
+        os.chown(self.trial, 0, gid)
+        self.trial.chmod(0o750)
+        health = self.wanted["health"]
+        options = {"directory": self.wanted["directory"], "callable": self.wanted["callable"],
+                   "path": health["path"], "host": health["host"], "https": health["https"],
+                   "status": health["status"], "timeout": health["timeout"]}
+        write_file(self.trial / "probe.py", wsgi_probe.SCRIPT, 0o640, gid=gid)
+        write_file(self.trial / "probe.json", json.dumps(options), 0o640, gid=gid)
+        argv = {"import": [f"{self.wanted['bin']}/python", f"{self.trial}/probe.py", f"{self.trial}/probe.json"],
+                "check": list(self.wanted["check"])}
+        for kind, words in argv.items():
+            if words:
+                write_file(_RUNTIME / f"webstack_{kind}-{self.name}@.service",
+                           trial_unit(text, self.name, kind, self.trial, words, 120), 0o644)
+        if self.wanted["shared_socket"]:
+            write_file(_RUNTIME / f"webstack_probe-{self.name}@.service",
+                       trial_unit(text, self.name, "probe", self.trial, None, 120), 0o644)
+            write_file(_RUNTIME / f"webstack_probe-{self.name}.socket",
+                       f"[Socket]\nListenStream={self.trial}/sock\nSocketMode=0600\nRemoveOnStop=yes\n"
+                       f"Service=webstack_probe-{self.name}@{self.release}.service\n", 0o644)
+
+    def _gid(self) -> int:
+        try:
+            return pwd.getpwnam(self.wanted["user"]).pw_gid
+        except KeyError:
+            raise Failed(f"{self.origin}.user: there is no user {self.wanted['user']!r} on this host. Write one that "
+                         "exists.") from None
+
+    def _write_config(self) -> None:
+        gid = self._gid()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        os.chown(self.folder, 0, gid)
+        self.folder.chmod(0o750)
+        if self.wanted["config"]["path"]:
+            write_file(self.wanted["config"]["path"], self.wanted["config"]["text"], 0o640, gid=gid)
+        if self.wanted["by_hand"]:
+            write_file(self.wanted["env_file"], self._env_text(), 0o600)
+        elif not os.path.exists(self.wanted["env_file"]):
+            raise Failed(f"{self.origin}: there is no {self.wanted['env_file']}. Run the role that makes its release "
+                         "first.")
+        # Kept with the release, so that going back finds its own units.
+        for unit, text in self.units.items():
+            write_file(self.folder / "units" / unit, text, 0o644)
+
+    def prove(self) -> None:
+        """Import the app, ask it in its process, run the server's dry run, and the server behind a private socket."""
+        self._import()
+        if self.wanted["check"]:
+            good, log = self._once("check")
+            if not good:
+                raise Failed(f"{self.origin}.settings: {self.wanted['server']} refuses its configuration "
+                             f"{self.wanted['config']['path']}. It says:\n{self._clean(_tail(log))}")
+        if self.wanted["shared_socket"]:
+            self._private()
+
+    def _once(self, kind: str) -> tuple[bool, str]:
+        good = self.systemd.start(f"webstack_{kind}-{self.name}@{self.release}.service")
+        return good, _read(self.trial / f"{kind}.log") or ""
+
+    def _import(self) -> None:
+        good, log = self._once("import")
+        report = wsgi_probe.read_report(log)
+        if report is None:
+            unit = f"webstack_import-{self.name}@{self.release}.service"
+            state = self.systemd.show(unit).get(unit, {})
+            said = _tail(log) or self.systemd.journal(state.get("InvocationID", ""), unit)
+            raise Failed(f"{self.origin}.callable {self.wanted['callable']!r}: the process ended while it was imported "
+                         f"({'exit' if good else state.get('Result')} {state.get('ExecMainStatus', '')}). It said:\n"
+                         f"{self._clean(said)}")
+        if not report["ok"]:
+            said = _tail(log, 12)
+            text = wsgi_probe.explain(report, self.origin, self.wanted["callable"], self.wanted["health"])
+            raise Failed(self._clean(text + (f"\nThe app said:\n{said}" if said else "")))
+
+    def _private(self) -> None:
+        unit = f"webstack_probe-{self.name}@{self.release}.service"
+        try:
+            if not self.systemd.start(f"webstack_probe-{self.name}.socket"):
+                raise Failed(f"{self.origin}: the private socket {self.trial}/sock cannot be opened.")
+            if not self.systemd.start(unit):
+                raise Failed(f"{self.origin}: {self.wanted['server']} does not start with this release. It says:\n"
+                             f"{self._clean(_tail(_read(self.trial / 'probe.log') or ''))}")
+            problem = self._ask(f"{self.trial}/sock")
+            if problem:
+                raise Failed(f"{problem}\n{self.wanted['server']} says:\n"
+                             f"{self._clean(_tail(_read(self.trial / 'probe.log') or ''))}")
+        finally:
+            self.systemd.stop(f"webstack_probe-{self.name}.socket", unit)
+
+    def _ask(self, address: str) -> str:
+        """Ask for the health path; return what is wrong, or nothing."""
+        health = self.wanted["health"]
+        where = f"{self.origin}.health.path {health['path']!r}"
+        try:
+            status, body = unix_client.request(address, self.wanted["protocol"], health["path"], health["host"],
+                                               health["https"], health["timeout"])
+        except unix_client.NoAnswer as error:
+            return f"{where}: {error}. Mend the app, or write a path that answers, or a longer `timeout` there."
+        if status in health["status"]:
+            return ""
+        start = self._clean(body[:300].decode(errors="replace").strip())
+        wanted = ", ".join(str(item) for item in health["status"])
+        return f"{where}: the app answered {status}, and should answer {wanted}. The answer begins:\n{start}"
+
+    def _clean(self, text: str) -> str:
+        """Take the values of the environment out of what the app says."""
+        env = dict(self.env)
+        with contextlib.suppress(OSError, ValueError):
+            env.update(env_file.parse_env_file(Path(self.wanted["env_file"]).read_text(encoding="utf-8")))
+        for key, value in sorted(env.items(), key=lambda item: -len(item[1])):
+            if len(value) >= 4 and key not in ("DJANGO_SETTINGS_MODULE", "WEBSTACK_SHARED"):
+                text = text.replace(value, f"(value of {key})")
+        return text
+
+    def clear_trial(self) -> None:
+        """Stop and remove what belongs to trials, also those of an earlier run that was cut off."""
+        units = [path.name for kind in _KINDS for path in _RUNTIME.glob(f"webstack_{kind}-{self.name}[.@]*")]
+        running = [unit for unit in self.state if unit.startswith("webstack_")]
+        self.systemd.stop(*sorted({*(unit for unit in units if unit.endswith(".socket")), *running}))
+        for unit in units:
+            (_RUNTIME / unit).unlink(missing_ok=True)
+        shutil.rmtree(self.trial, ignore_errors=True)
+
+    def give_up(self, reason: str) -> None:
+        """Take back what was staged, and note the failure. What is in service is not touched."""
+        if self.release not in (self.live, self.record["previous"]) and self.instance not in self._instances():
+            self._remove_config()
+        note(self.record, self.release, "failed", reason)
+        self._write_record()
+
+    def take_back(self) -> None:
+        """Take back what was staged for a release that is good, but not switched to, because another one failed."""
+        if self.release not in (self.live, self.record["previous"]) and self.instance not in self._instances():
+            self._remove_config()
+
+    def _remove_config(self) -> None:
+        # The environment of an app is the release stage's, and stays.
+        for path in [Path(self.wanted["config"]["path"])] if self.wanted["config"]["path"] else []:
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "units", ignore_errors=True)
+        if self.wanted["by_hand"]:
+            Path(self.wanted["env_file"]).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    # -- the switch ------------------------------------------------------------------------------------------------
+
+    def switch(self) -> None:
+        """Let the release take over. Raises Failed after having undone everything."""
+        before = [unit for unit in self._instances() if unit != self.instance]
+        self._save_units()
+        try:
+            if not self.wanted["shared_socket"]:
+                self.systemd.stop(*before)
+            self._install(before)
+            self._start()
+            self._watch()
+            if self.wanted["shared_socket"]:
+                self.systemd.stop(*before, timeout=self._patience())
+            problem = self._ask_live()
+            if problem:
+                raise Failed(f"{problem}\n{self._said()}")
+        except Failed as error:
+            self._undo(before)
+            raise Failed(f"{error}\nThis was undone: {self._in_service()}") from None
+        self._finish()
+
+    def mend(self) -> None:
+        """Put right what differs although the release is live already: files, units, links, a stopped instance."""
+        started = int(self.state.get(self.instance, {}).get("ExecMainStartTimestamp", "").lstrip("@") or 0)
+        # A file that was changed before the process started was read by it.
+        stale = any(_changed(path) and _changed(path) <= started + 1 and _read(path) != text
+                    for path, text in self._texts().items() if path.name not in (self.socket, self.router))
+        stale = stale or self.wanted["by_hand"] and self._env_differs()
+        before = [unit for unit in self._instances() if unit != self.instance]
+        self._write_config()
+        self._save_units()
+        self._install(before)
+        if stale and self._active(self.instance):
+            self.systemd.run("restart", self.instance)
+        self._start()
+        self.systemd.stop(*before, timeout=self._patience())
+        problem = self._ask_live()
+        if problem:
+            raise Failed(f"{problem}\n{self._said()}")
+        self._finish()
+
+    def _patience(self) -> float:
+        return self.wanted["settings"].get("graceful_timeout", 30) + 30
+
+    def _save_units(self) -> None:
+        self.saved = {unit: _read(_UNITS / unit) for unit in {*self.units, self.template, self.socket}}
+
+    def _install(self, before: list[str]) -> None:
+        """Write the units, point the socket and the boot at the release, and see to it that the socket is there."""
+        router_changed = self.saved.get(self.router) != self.units.get(self.router)
+        for unit, text in self.units.items():
+            if _read(_UNITS / unit) != text:
+                write_file(_UNITS / unit, text, 0o644)
+        for link, target in self._links().items():
+            link.parent.mkdir(exist_ok=True)
+            if not link.is_symlink() or os.readlink(link) != str(_UNITS / target):
+                replace_link(link, str(_UNITS / target))
+        self.systemd.reload()
+        self.refresh()
+        if self.socket in self.units:
+            if self._active(self.socket) and not self._listens():
+                # An address came or went: systemd opens sockets only while nobody uses them.
+                self.systemd.stop(*before, self.instance, self.socket, timeout=self._patience())
+            if not self.systemd.start(self.socket):
+                state = self.systemd.show(self.socket).get(self.socket, {})
+                raise Failed(f"{self.origin}.port: {self.socket} cannot listen on {', '.join(self.wanted['listen'])}: "
+                             f"{self.systemd.journal(state.get('InvocationID', ''), self.socket)}")
+        if self.router in self.units and router_changed and self._active(self.router):
+            self.systemd.run("restart", self.router)
+
+    def _start(self) -> None:
+        if not self.systemd.start(self.instance):
+            raise Failed(f"{self.origin}: {self.instance} does not start. {self._said()}")
+        if not self.wanted["shared_socket"]:
+            deadline = time.monotonic() + self.wanted["health"]["timeout"] + 20
+            while self._ask_live() and time.monotonic() < deadline and self._steady(None):
+                time.sleep(0.2)
+
+    def _watch(self) -> None:
+        """See that the new instance stays up, and that the app goes on answering."""
+        first = self._main()
+        deadline = time.monotonic() + self.watch
+        while True:
+            if not self._steady(first):
+                raise Failed(f"{self.origin}: {self.instance} started, and did not stay up. {self._said()}")
+            problem = self._ask_live()
+            if problem:
+                raise Failed(f"{problem}\n{self._said()}")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(0.5, left))
+
+    def _main(self) -> tuple[str, str]:
+        state = self.systemd.show(self.instance).get(self.instance, {})
+        return state.get("MainPID", ""), state.get("NRestarts", "")
+
+    def _steady(self, first: tuple[str, str] | None) -> bool:
+        state = self.systemd.show(self.instance).get(self.instance, {})
+        if first and (state.get("MainPID", ""), state.get("NRestarts", "")) != first:
+            return False
+        return state.get("ActiveState") == "active"
+
+    def _ask_live(self) -> str:
+        return self._ask(self.wanted["listen"][0]) if self.wanted["listen"] else ""
+
+    def _said(self) -> str:
+        state = self.systemd.show(self.instance).get(self.instance, {})
+        said = self._clean(self.systemd.journal(state.get("InvocationID", ""), self.instance))
+        return f"It says:\n{said}" if said else "It says nothing."
+
+    def _undo(self, before: list[str]) -> None:
+        """Go back to what was in service, in an order that never leaves the socket without a live instance."""
+        live = self.instance_of(self.live) if self.live else (before[0] if before else "")
+        if self.live and self.live != self.release:
+            # The units that belong to that release: an earlier run may have been cut off after it replaced them.
+            for unit in self.saved:
+                text = _read(_CONFIG / self.name / self.live / "units" / unit)
+                if text is not None and unit != self.socket:
+                    self.saved[unit] = text
+        for unit, text in self.saved.items():
+            if text is None:
+                self.systemd.stop(self.instance, unit)
+                (_UNITS / unit).unlink(missing_ok=True)
+            else:
+                if unit == self.socket and live:
+                    text = _service_line(text, live)
+                write_file(_UNITS / unit, text, 0o644)
+        for link in self._existing_links():
+            if link.name == self.instance and link.name != live or not os.path.exists(link):
+                link.unlink(missing_ok=True)
+        if live and self.saved.get(self.template):
+            link = _UNITS / "multi-user.target.wants" / live
+            replace_link(link, str(_UNITS / self.template))
+        self.systemd.reload()
+        if not self.wanted["shared_socket"]:
+            self.systemd.stop(self.instance)
+        if live and live != self.instance:
+            if self.socket in self.units and self.saved.get(self.socket):
+                self.systemd.start(self.socket)
+            self.systemd.start(live)
+        if live != self.instance:
+            self.systemd.stop(self.instance, timeout=self._patience())
+        self.refresh()
+
+    def _in_service(self) -> str:
+        running = self._instances()
+        return f"{', '.join(running)} is in service." if running else "nothing is in service, as before."
+
+    def _finish(self) -> None:
+        """Make it last: one instance, one link, one record."""
+        self.refresh()
+        self.systemd.stop(*self._strays(), timeout=self._patience())
+        obsolete = [path for path in self._obsolete() if path.parent == _UNITS]
+        self.systemd.stop(*(path.name for path in obsolete))
+        wanted = self._links()
+        stale = [link for link in self._existing_links() if link not in wanted]
+        for path in [*stale, *obsolete]:
+            path.unlink(missing_ok=True)
+        if stale or obsolete:
+            sync_folder(_UNITS)
+            self.systemd.reload()
+        if self.router in self.units and not self.systemd.start(self.router):
+            state = self.systemd.show(self.router).get(self.router, {})
+            raise Failed(f"{self.origin}.public.listen: {self.router} does not start. It says:\n"
+                         f"{self.systemd.journal(state.get('InvocationID', ''), self.router)}")
+        if self.record["live"] != self.release:
+            note(self.record, self.release, "live")
+            self._write_record()
+        self._prune()
+
+    def _write_record(self) -> None:
+        write_file(self.record_path, json.dumps(self.record, indent=1) + "\n", 0o644)
+
+    def _prune(self) -> None:
+        parent = _CONFIG / self.name
+        folders = [path.name for path in parent.iterdir() if path.is_dir() and not path.is_symlink()]
+        for release in superfluous(folders, self.record, self.release, self.keep):
+            shutil.rmtree(parent / release, ignore_errors=True)
+
+
+def _service_line(text: str, instance: str) -> str:
+    return "\n".join(f"Service={instance}" if line.startswith("Service=") else line for line in text.split("\n"))
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_ctime
+    except OSError:
+        return 0
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def apply(records: list[Mapping[str, Any]], environments: Mapping[str, Mapping[str, str]], *, keep: int = 5,
+          watch: float = 2, check_mode: bool = False, systemd: Systemd | None = None) -> list[Result]:
+    """Bring all services to their releases. All that change are proven first, then they are switched one by one."""
+    systemd = systemd or Systemd()
+    with contextlib.nullcontext() if check_mode else lock():
+        services = [Service(record, environments.get(record["name"], {}), systemd, keep, watch) for record in records]
+        state = systemd.show("webstack-*", "webstack_*") if services else {}
+        changed = [service for service in services if service.observe(state)]
+        if check_mode:
+            for service in changed:
+                if not service.release_is_there():
+                    service.result.not_checked.append(
+                        f"{service.wanted['directory']} is not there yet: the app cannot be tried")
+        elif changed:
+            _change(changed, systemd)
+        return [service.result for service in services]
+
+
+def _change(changed: list[Service], systemd: Systemd) -> None:
+    new = [service for service in changed if service.live != service.release]
+    for service in changed:
+        service.clear_trial()
+    proven = []
+    try:
+        for service in new:
+            with _failures(service):
+                service.stage()
+                proven.append(service)
+        systemd.reload()
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(_prove, proven))
+    finally:
+        for service in new:
+            service.clear_trial()
+        systemd.reload()
+    bad = [service for service in new if service.result.failed]
+    if bad:
+        for service in bad:
+            service.give_up(service.result.failed)
+        for service in new:
+            if service not in bad:
+                service.take_back()
+                service.result.changes.clear()
+                service.result.not_checked.append("is good, and was not switched to: another one failed")
+    for service in changed:
+        if service in new and bad:
+            continue
+        with _failures(service):
+            if service in new:
+                service.switch()
+            else:
+                service.mend()
+        if service.result.failed:
+            if service in new:
+                service.give_up(service.result.failed)
+            for other in changed[changed.index(service) + 1:]:
+                if other in new:
+                    other.take_back()
+            return
+
+
+def _prove(service: Service) -> None:
+    with _failures(service):
+        service.prove()
+
+
+@contextlib.contextmanager
+def _failures(service: Service) -> Iterator[None]:
+    try:
+        yield
+    except Failed as error:
+        service.result.failed = str(error)
+    except OSError as error:
+        service.result.failed = f"{service.origin}: {error.strerror}: {error.filename}"

@@ -1,0 +1,183 @@
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that the window hands out by itself: built Vue sites, and the static files of Django apps.
+
+A Vue site is a release folder behind the link ``current``, swapped by rename. Files with a hash in their name
+(``assets/``, Django's static files) are laid over those of earlier releases: a page that was opened before the switch
+still finds what it asks for. ``.webstack/ID.json`` lists the files of each release; what none of the kept ones lists
+goes away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tarfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.frontdesk.webstack.plugins.module_utils.files import replace_link, write_file
+
+SCHEMA = 1
+#: the folder of a Vue build whose files have a hash in their names
+ASSETS = "assets"
+
+
+class SiteError(Exception):
+    """A site cannot be put in place; ``path`` is the user's variable."""
+
+    def __init__(self, path: str, message: str):
+        super().__init__(f"{path}: {message}")
+
+
+def vue_is_live(site: Mapping[str, Any]) -> bool:
+    root = Path(site["root"])
+    try:
+        return (os.readlink(root / "current") == f"releases/{site['release']}"
+                and _manifest(root, site["release"]) is not None
+                and (root / "current" / "index.html").is_file()
+                and _overlay_is_whole(root / ASSETS, root, site["release"]))
+    except OSError:
+        return False
+
+
+def static_is_live(app: Mapping[str, Any]) -> bool:
+    root = Path(app["static_folder"])
+    return _live(root) == app["release"] and _overlay_is_whole(root, root, app["release"])
+
+
+def put_vue(site: Mapping[str, Any], archive: str, keep: int) -> None:
+    """Put a built site in place and switch to it; raises SiteError, and then nothing that is live has changed."""
+    root = Path(site["root"])
+    folder = root / "releases" / site["release"]
+    if _manifest(root, site["release"]) is None or not folder.is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+        _folders(root, folder)
+        try:
+            _unpack(archive, folder, f"{site['origin']}.dist")
+            if not (folder / "index.html").is_file():
+                raise SiteError(f"{site['origin']}.build.output", "has no index.html. Write the folder that the build "
+                                                                  "makes.")
+            settings = json.dumps(site["settings"], indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+            if site["settings"]:
+                write_file(folder / site["settings_file"], settings, mode=0o644)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    files = _lay_over(folder / ASSETS, root / ASSETS) if (folder / ASSETS).is_dir() else []
+    _write_manifest(root, site["release"], files)
+    replace_link(root / "current", f"releases/{site['release']}")
+    kept = _prune(root, root / ASSETS, site["release"], keep)
+    for path in (root / "releases").iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def put_static(app: Mapping[str, Any], archive: str, keep: int) -> None:
+    """Lay an app's static files over the earlier ones; ``archive`` is "" where the app runs on this very host."""
+    root = Path(app["static_folder"])
+    _folders(root)
+    own = Path(app["root"], "releases", app["release"], "static")
+    if archive:
+        own = root / ".webstack" / f"{app['release']}.partial"
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir(parents=True)
+        _unpack(archive, own, f"{app['origin']}.static")
+    if not own.is_dir():
+        raise SiteError(f"{app['origin']}.static", f"{own} is missing: the app's host has to be done first.")
+    files = _lay_over(own, root)
+    if archive:
+        shutil.rmtree(own)
+    _write_manifest(root, app["release"], files)
+    write_file(root / ".webstack" / "live", app["release"], mode=0o644)
+    _prune(root, root, app["release"], keep)
+
+
+def _unpack(archive: str, folder: Path, path: str) -> None:
+    try:
+        with tarfile.open(archive) as source:
+            # Python 3.11.2, Debian 12's, has no filters yet; the archive is the controller's own.
+            source.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+    except (tarfile.TarError, OSError) as error:
+        raise SiteError(path, f"cannot be unpacked: {error}") from None
+    for root, folders, files in os.walk(folder):
+        for name in [".", *folders, *files]:
+            item = os.path.join(root, name)
+            os.lchown(item, 0, 0)
+            if not os.path.islink(item):
+                os.chmod(item, 0o755 if os.path.isdir(item) else 0o644)
+
+
+def _folders(*folders: Path) -> None:
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        # nginx's workers read what lies here, whatever root's umask is.
+        for path in (folder, *folder.parents[:3]):
+            if path.stat().st_mode & 0o055 != 0o055 and len(path.parts) > 2:
+                os.chmod(path, path.stat().st_mode | 0o055)
+
+
+def _lay_over(source: Path, target: Path) -> list[str]:
+    """Copy the files of ``source`` into ``target``, each by rename, and return their relative paths."""
+    names = sorted(str((Path(root) / name).relative_to(source)) for root, _folders_, files in os.walk(source)
+                   for name in files)
+    for name in names:
+        old, new = target / name, source / name
+        if old.is_file() and old.stat().st_size == new.stat().st_size and old.read_bytes() == new.read_bytes():
+            continue
+        old.parent.mkdir(parents=True, exist_ok=True)
+        for folder in old.parent.relative_to(target).parents:
+            os.chmod(target / folder, 0o755)
+        os.chmod(old.parent, 0o755)
+        partial = old.with_name(f".{old.name}.{os.getpid()}")
+        shutil.copyfile(new, partial)
+        os.chmod(partial, 0o644)
+        os.replace(partial, old)
+    return names
+
+
+def _overlay_is_whole(target: Path, root: Path, release: str) -> bool:
+    files = _manifest(root, release)
+    return files is not None and all((target / name).is_file() for name in files)
+
+
+def _manifest(root: Path, release: str) -> list[str] | None:
+    try:
+        content = json.loads((root / ".webstack" / f"{release}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content["files"] if content.get("schema") == SCHEMA else None
+
+
+def _write_manifest(root: Path, release: str, files: list[str]) -> None:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    write_file(root / ".webstack" / f"{release}.json",
+               json.dumps({"schema": SCHEMA, "release": release, "at": at, "files": files}) + "\n", mode=0o644)
+
+
+def _live(root: Path) -> str:
+    try:
+        return (root / ".webstack" / "live").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _prune(root: Path, overlay: Path, live: str, keep: int) -> set[str]:
+    """Forget the oldest releases beyond ``keep``, remove the files that no kept one lists, return the kept IDs."""
+    manifests = {}
+    for path in (root / ".webstack").glob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        manifests[content["release"]] = (content["at"], path, set(content["files"]))
+    order = sorted(manifests, key=lambda release: (release == live, manifests[release][0]), reverse=True)
+    kept = set(order[:max(1, keep)])
+    surplus = [release for release in order if release not in kept]
+    needed = set().union(*(manifests[release][2] for release in kept))
+    for release in surplus:
+        for name in manifests[release][2] - needed:
+            (overlay / name).unlink(missing_ok=True)
+        manifests[release][1].unlink(missing_ok=True)
+    return kept

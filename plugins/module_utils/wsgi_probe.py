@@ -1,0 +1,186 @@
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Import a WSGI callable in the app's own Python and call a path in the process.
+
+``SCRIPT`` is what the app's interpreter runs; it needs nothing but the standard library, and any Python 3.8 or later.
+"""
+
+from __future__ import annotations
+
+import json
+
+MARK = "webstack-probe:"
+
+SCRIPT = r'''
+import importlib, inspect, io, json, os, re, signal, sys, traceback
+
+MARK = "webstack-probe:"
+
+
+class TooLong(BaseException):
+    pass
+
+
+def report(**fields):
+    sys.stdout.flush()
+    os.write(1, ("\n" + MARK + json.dumps(fields) + "\n").encode())
+    # Not sys.exit: threads that the app has started must not hold the answer back.
+    os._exit(0)
+
+
+def broken(stage, error):
+    frames = [
+        {"file": frame.filename, "line": frame.lineno, "name": frame.name, "code": (frame.line or "")[:200]}
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and "importlib" not in frame.filename
+    ]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append({"file": error.filename, "line": error.lineno or 0, "name": "", "code": (error.text or "").strip()})
+    report(ok=False, stage=stage, type=type(error).__name__, message=str(error)[:2000], frames=frames[-3:],
+           missing=getattr(error, "name", None) or "")
+
+
+def candidates(module):
+    return sorted(name for name, value in vars(module).items()
+                  if callable(value) and not inspect.isclass(value) and not name.startswith("_")
+                  and (getattr(value, "__module__", None) == module.__name__ or hasattr(value, "wsgi_app")
+                       or name in ("app", "application")))[:8]
+
+
+def main(options):
+    sys.path.insert(0, options["directory"])
+    os.chdir(options["directory"])
+    sys.argv = ["webstack-probe"]
+
+    def too_long(_number, _frame):
+        raise TooLong
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(int(options.get("import_timeout", 90)))
+    name, _colon, attribute = options["callable"].partition(":")
+    attribute = attribute or "application"
+    try:
+        module = importlib.import_module(name)
+    except TooLong:
+        report(ok=False, stage="import", type="Timeout", message="the import takes more than %s s"
+               % options.get("import_timeout", 90), frames=[], missing="")
+    except BaseException as error:
+        broken("import", error)
+    call = re.fullmatch(r"(\w+)\(\)", attribute)
+    target = module
+    try:
+        for part in (call[1] if call else attribute).split("."):
+            target = getattr(target, part)
+    except AttributeError:
+        report(ok=False, stage="callable", type="AttributeError", frames=[], missing="", candidates=candidates(module),
+               message="%s (%s) has no %r" % (name, getattr(module, "__file__", ""), attribute))
+    try:
+        if call:
+            target = target()
+    except TooLong:
+        report(ok=False, stage="import", type="Timeout", message="%s takes too long" % attribute, frames=[], missing="")
+    except BaseException as error:
+        broken("import", error)
+    if not callable(target):
+        report(ok=False, stage="callable", type="TypeError", frames=[], missing="", candidates=candidates(module),
+               message="%r is of type %s, which cannot be called" % (attribute, type(target).__name__))
+    signal.alarm(0)
+    entry = target if inspect.isroutine(target) else getattr(type(target), "__call__", target)
+    if inspect.iscoroutinefunction(entry):
+        report(ok=True, stage="import", asgi=True, status=0)
+    if not options.get("path"):
+        report(ok=True, stage="import", asgi=False, status=0)
+    ask(target, options)
+
+
+def ask(target, options):
+    https = bool(options.get("https"))
+    path, _mark, query = options["path"].partition("?")
+    answer = {}
+
+    def start_response(status, headers, exc_info=None):
+        answer["status"] = status
+        return lambda data: None
+
+    environ = {
+        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_LENGTH": "",
+        "CONTENT_TYPE": "", "SERVER_NAME": options["host"], "SERVER_PORT": "443" if https else "80",
+        "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_HOST": options["host"], "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_USER_AGENT": "webstack-health", "HTTP_X_FORWARDED_PROTO": "https" if https else "http",
+        "HTTP_X_REAL_IP": "127.0.0.1", "REQUEST_URI": options["path"], "RAW_URI": options["path"],
+        "wsgi.version": (1, 0), "wsgi.url_scheme": "https" if https else "http", "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
+    }
+    signal.alarm(max(1, int(options["timeout"])))
+    try:
+        body = target(environ, start_response)
+        for number, _chunk in enumerate(body):
+            if number > 1000:
+                break
+        if hasattr(body, "close"):
+            body.close()
+    except TooLong:
+        report(ok=False, stage="health", type="Timeout", frames=[], missing="",
+               message="no answer within %s s" % options["timeout"])
+    except BaseException as error:
+        broken("health", error)
+    signal.alarm(0)
+    status = int(str(answer.get("status", "0")).split(" ")[0])
+    report(ok=status in options["status"], stage="health", status=status, type="", frames=[], missing="",
+           message="answered %s" % answer.get("status", "nothing"))
+
+
+with open(sys.argv[1]) as stream:
+    OPTIONS = json.load(stream)
+main(OPTIONS)
+'''
+
+
+def read_report(output: str) -> dict | None:
+    """Return what the script reported in ``output``, or None where it did not get that far."""
+    for line in reversed(output.splitlines()):
+        if line.startswith(MARK):
+            try:
+                return json.loads(line[len(MARK):])
+            except ValueError:
+                return None
+    return None
+
+
+def explain(report: dict, origin: str, target: str, health: dict) -> str:
+    """Say what is wrong, in which variable of the user's, and what to write instead."""
+    frames = report.get("frames") or []
+    last = frames[-1] if frames else None
+    where = f" at {last['file']}:{last['line']}" if last else ""
+    if last and last.get("code"):
+        where += f" ({last['code']})"
+    kind, message, module = report["type"], report["message"], target.partition(":")[0]
+    if report["stage"] == "callable":
+        hint = ""
+        if report.get("candidates"):
+            hint = f" Write one that is there, for example `callable: {module}:{report['candidates'][0]}`."
+        return f"{origin}.callable is {target!r}: {message}.{hint or ' Write `callable: MODULE:NAME` of the WSGI app.'}"
+    if report["stage"] == "health":
+        if kind:
+            return f"{origin}.health.path {health['path']!r}: the app raises {kind}: {message}{where}." \
+                if kind != "Timeout" else (
+                    f"{origin}.health.path {health['path']!r}: {message}. Mend the app, or write a path that answers "
+                    f"sooner, or a longer `timeout` there.")
+        hint = (" A 400 of Django is often a host name that it does not know: see ALLOWED_HOSTS, and the site's "
+                "server_names." if report.get("status") == 400 else "")
+        wanted = ", ".join(str(status) for status in health["status"])
+        return (f"{origin}.health.path {health['path']!r}: the app {message}, and should answer {wanted}. Mend the app, "
+                f"or write a path that answers so, or the status that is right in `health.status`.{hint}")
+    missing = report.get("missing") or ""
+    if kind == "ModuleNotFoundError" and (missing == module or module.startswith(missing + ".")):
+        return (f"{origin}.callable is {target!r}, and there is no module {missing!r} in the app's folder or "
+                f"environment. Write `callable: MODULE:NAME`, and the folder that holds the module in "
+                f"{origin}.directory.")
+    if kind == "ModuleNotFoundError":
+        return (f"{origin}.requirements: the app imports {missing!r}{where}, which is not installed. Add the package "
+                f"to the requirements.")
+    if kind == "KeyError" and last and "environ" in f"{last['file']} {last.get('code')}" or (
+            kind == "KeyError" and any("environ" in str(frame.get("code")) for frame in frames)):
+        return f"{origin}.env: the app wants the variable {message}{where}. Write it there."
+    return f"{origin}.callable {target!r} cannot be imported: {kind}: {message}{where}. Mend the app's source."

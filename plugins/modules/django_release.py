@@ -1,0 +1,107 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: django_release
+short_description: Check, migrate and collect the static files of new Django releases
+version_added: 0.1.0
+description:
+  - For each app, loads the settings and runs C(check --deploy), migrates the database (on the first of the app's hosts)
+    and collects the static files into the release folder. Each is done once per release.
+  - Runs as the app's user, with the app's environment and nothing else.
+author:
+  - the frontdesk.webstack authors
+options:
+  apps:
+    description: The app records of the plan whose release is built.
+    type: list
+    elements: dict
+    required: true
+  host:
+    description: The inventory name of this host.
+    type: str
+    required: true
+  production:
+    description: Whether settings with C(DEBUG) on are refused.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Does nothing and says what was not checked.
+    support: full
+  diff_mode:
+    description: Shows the steps.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Check, migrate and collect static files
+  frontdesk.webstack.django_release:
+    apps: "{{ django_pending }}"
+    host: "{{ inventory_hostname }}"
+"""
+
+RETURN = r"""
+done:
+  description: The steps that were done, by app.
+  type: dict
+  returned: always
+not_checked:
+  description: In check mode, what could not be looked at yet.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ansible_collections.frontdesk.webstack.plugins.module_utils import django_release as logic  # noqa: E402
+from ansible_collections.frontdesk.webstack.plugins.module_utils.python_release import (  # noqa: E402
+    Release,
+    ReleaseError,
+)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "apps": {"type": "list", "elements": "dict", "required": True, "options": {
+                **{key: {"type": "str", "required": True} for key in
+                   ("name", "origin", "user", "root", "release", "manage")},
+                "directory": {"type": "str", "default": ""},
+                "hosts": {"type": "list", "elements": "str", "required": True},
+                **{key: {"type": "bool", "required": True} for key in ("migrate", "static", "static_remote")},
+                "env": {"type": "dict", "default": {}, "no_log": True},
+            }},
+            "host": {"type": "str", "required": True},
+            "production": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    host = module.params["host"]
+    releases = [Release(app) for app in module.params["apps"]]
+    if module.check_mode:
+        steps = {release.app["name"]: logic.pending(release.app, host, release.record.get("steps", {}))
+                 for release in releases}
+        module.exit_json(changed=any(steps.values()), done={}, not_checked=[
+            f"{release.app['origin']}: {', '.join(steps[release.app['name']])} of release {release.app['release']}"
+            for release in releases if steps[release.app["name"]]])
+    done, failures = {}, []
+    for release in releases:
+        try:
+            done[release.app["name"]] = logic.finish(release, host, module.params["production"])
+        except (ReleaseError, OSError) as error:
+            failures.append(str(error) if isinstance(error, ReleaseError) else f"{release.app['origin']}: {error}")
+    result = {"changed": any(done.values()), "done": done, "not_checked": []}
+    if failures:
+        module.fail_json(msg="\n".join(["The live releases were not touched.", *failures]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: python_release
+short_description: Make the release folders of all Python apps of a host
+version_added: 0.1.0
+description:
+  - Makes users, folders, virtual environments and environment files for all apps of the host in one call.
+  - A release is a folder named after its ID. One that is whole is left alone; one that an earlier run did not finish is
+    made again. What is live is not touched.
+author:
+  - the frontdesk.webstack authors
+options:
+  apps:
+    description: The app records of the plan, with C(archive) naming a file on this host.
+    type: list
+    elements: dict
+    required: true
+  state:
+    description:
+      - With V(query) nothing is made; RV(missing_packages) and RV(unfinished) say what is to be done.
+      - With V(built) the releases are made.
+    type: str
+    choices: [query, built]
+    default: built
+  keep:
+    description: How many releases of an app stay.
+    type: int
+    default: 5
+attributes:
+  check_mode:
+    description: Says what would be made.
+    support: full
+  diff_mode:
+    description: Shows the releases that come and go; the content of environment files is not shown.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Look at what is there
+  frontdesk.webstack.python_release:
+    apps: "{{ webstack_plan | frontdesk.webstack.apps_of(inventory_hostname, 'flask') }}"
+    state: query
+  register: python_app_found
+"""
+
+RETURN = r"""
+missing_packages:
+  description: Operating-system packages that the apps need and the host does not have.
+  type: list
+  elements: str
+  returned: always
+unfinished:
+  description: Names of the apps whose release is not whole.
+  type: list
+  elements: str
+  returned: always
+steps:
+  description: What was done with each app's release, and when (UTC).
+  type: dict
+  returned: always
+not_checked:
+  description: In check mode, what could not be looked at yet.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ansible_collections.frontdesk.webstack.plugins.module_utils import python_release as logic  # noqa: E402
+
+
+def _query(releases):
+    return {
+        "missing_packages": logic.missing_packages(logic.packages_of([release.app for release in releases])),
+        "unfinished": [release.app["name"] for release in releases if not release.complete()],
+        "steps": {release.app["name"]: release.record.get("steps", {}) for release in releases},
+        "not_checked": [],
+    }
+
+
+def _diff(releases, done):
+    def lines(flag):
+        return "".join(f"{release.app['name']}: {release.folder if flag(release) else 'no such release'}\n"
+                       for release in releases)
+    return {"before": lines(lambda release: release.app["name"] not in done), "after": lines(lambda release: True),
+            "before_header": "releases", "after_header": "releases"}
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "apps": {"type": "list", "elements": "dict", "required": True, "options": {
+                **{key: {"type": "str", "required": True} for key in
+                   ("name", "origin", "framework", "user", "root", "release", "label", "python")},
+                **{key: {"type": "str", "default": ""} for key in
+                   ("archive", "package", "directory", "requirements")},
+                **{key: {"type": "list", "elements": "str", "default": []} for key in
+                   ("extra_requirements", "packages", "server_requirements")},
+                "files": {"type": "dict", "default": {}},
+                "env": {"type": "dict", "default": {}, "no_log": True},
+            }},
+            "state": {"type": "str", "choices": ["query", "built"], "default": "built"},
+            "keep": {"type": "int", "default": 5},
+        },
+        supports_check_mode=True,
+    )
+    releases = [logic.Release(app) for app in module.params["apps"]]
+    found = _query(releases)
+    unfinished = [release for release in releases if release.app["name"] in found["unfinished"]]
+    result = {"changed": False, **found}
+    if module.params["state"] == "query" or not unfinished:
+        module.exit_json(**result)
+    result |= {"changed": True, "diff": _diff(releases, found["unfinished"])}
+    if module.check_mode:
+        result["not_checked"] = [f"{release.app['origin']}: the release {release.app['release']} is not built in "
+                                 "check mode" for release in unfinished]
+        module.exit_json(**result)
+    failures = []
+    try:
+        logic.prepare_host([release.app for release in releases])
+        for release in unfinished:
+            try:
+                if release.record:
+                    logic.write_environment(release)  # only the environment file was lost or changed
+                else:
+                    logic.build(release, release.app["archive"])
+                logic.prune(release.app, module.params["keep"])
+            except (logic.ReleaseError, OSError) as error:
+                failures.append(str(error) if isinstance(error, logic.ReleaseError) else
+                                f"{release.app['origin']}: {error}")
+    except logic.ReleaseError as error:
+        failures.append(str(error))
+    result |= _query(releases)
+    if failures:
+        module.fail_json(msg="\n".join(["The live releases were not touched.", *failures]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: site_files
+short_description: Put built Vue sites and the static files of apps where nginx hands them out
+version_added: 0.1.0
+description:
+  - Takes all sites and all static files of an edge host in one call.
+  - A Vue site is switched by renaming a link; files with a hash in their names stay while a kept release needs them.
+author:
+  - the frontdesk.webstack authors
+options:
+  vue:
+    description: The Vue records of the plan, with C(dist) naming an archive on this host.
+    type: list
+    elements: dict
+    default: []
+  static:
+    description: The app records of the plan whose static files this host hands out, with C(static_archive) naming an
+      archive on this host, or empty where the app runs here.
+    type: list
+    elements: dict
+    default: []
+  state:
+    description: With V(query) nothing is done, and RV(missing_vue) and RV(missing_static) say what is to be done.
+    type: str
+    choices: [query, live]
+    default: live
+  keep:
+    description: How many releases stay.
+    type: int
+    default: 5
+attributes:
+  check_mode:
+    description: Says what would be put in place.
+    support: full
+  diff_mode:
+    description: Shows the releases.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Look at what is there
+  frontdesk.webstack.site_files:
+    vue: "{{ webstack_plan | frontdesk.webstack.vue_of(inventory_hostname) }}"
+    state: query
+"""
+
+RETURN = r"""
+missing_vue:
+  description: Names of the Vue sites that are not live as planned.
+  type: list
+  elements: str
+  returned: always
+missing_static:
+  description: Names of the apps whose static files are not in place as planned.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ansible_collections.frontdesk.webstack.plugins.module_utils import site_files as logic  # noqa: E402
+
+
+def main():
+    text = {"type": "str", "required": True}
+    module = AnsibleModule(
+        argument_spec={
+            "vue": {"type": "list", "elements": "dict", "default": [], "options": {
+                "name": text, "origin": text, "root": text, "release": text, "settings_file": text,
+                "dist": {"type": "str", "default": ""}, "settings": {"type": "dict", "default": {}}}},
+            "static": {"type": "list", "elements": "dict", "default": [], "options": {
+                "name": text, "origin": text, "root": text, "release": text, "static_folder": text,
+                "static_archive": {"type": "str", "default": ""}}},
+            "state": {"type": "str", "choices": ["query", "live"], "default": "live"},
+            "keep": {"type": "int", "default": 5},
+        },
+        supports_check_mode=True,
+    )
+    vue = [site for site in module.params["vue"] if not logic.vue_is_live(site)]
+    static = [app for app in module.params["static"] if not logic.static_is_live(app)]
+    result = {"changed": False, "missing_vue": [site["name"] for site in vue],
+              "missing_static": [app["name"] for app in static]}
+    if module.params["state"] == "query" or not (vue or static):
+        module.exit_json(**result)
+    result["changed"] = True
+    result["diff"] = {
+        "before": "", "before_header": "files of the window", "after_header": "files of the window",
+        "after": "".join(f"{record['name']}: release {record['release']}\n" for record in [*vue, *static])}
+    if module.check_mode:
+        module.exit_json(**result)
+    failures = []
+    for record, put, archive in ([(site, logic.put_vue, "dist") for site in vue]
+                                 + [(app, logic.put_static, "static_archive") for app in static]):
+        try:
+            put(record, record[archive], module.params["keep"])
+        except (logic.SiteError, OSError) as error:
+            failures.append(str(error) if isinstance(error, logic.SiteError) else f"{record['origin']}: {error}")
+    if failures:
+        module.fail_json(msg="\n".join(failures), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

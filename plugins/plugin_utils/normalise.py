@@ -1,0 +1,503 @@
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Turn what users wrote in the inventory into the plan: app, service, Vue and site records.
+
+Pure Python: in go the variables of all hosts, out comes the plan of ``docs/architecture.md`` or an ``InventoryError``
+that lists every mistake by its path. The keys, types and defaults are those of the roles' argument specs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import posixpath
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import django_settings, nginx_render, routes, servers, services, sources
+from .schema import InventoryError, Problems, apply, describe, suggest
+
+SCHEMA = 1
+ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
+
+#: list variable -> the role that documents its items
+LISTS = {
+    "flask_apps": "flask", "django_apps": "django", "vue_sites": "vue", "nginx_sites": "nginx",
+    "gunicorn_services": "gunicorn", "uwsgi_services": "uwsgi",
+}
+APPS = {"flask_apps": "flask", "django_apps": "django"}
+SERVICES = {"gunicorn_services": "gunicorn", "uwsgi_services": "uwsgi"}
+EDGE = "webstack_edge"
+
+# At most 24 characters, so that "ws-NAME" stays within the 32 of a user name.
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
+_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(\))?")
+_DEVELOPMENT = re.compile(r"runserver|flask\s+run|\.run\b")
+_VITE = re.compile(r"\bvite(\s+(dev|serve|preview)\b|\s*$|\s+-)|npm\s+(run\s+)?(dev|serve|start|preview)\b")
+
+
+def role_options(role: str) -> dict[str, Any]:
+    """Return the options of the role's main entry point, as its argument spec has them."""
+    with open(ROLES / role / "meta" / "argument_specs.yml", encoding="utf-8") as stream:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return yaml.load(stream, Loader=loader)["argument_specs"]["main"]["options"]  # noqa: S506 (a safe loader)
+
+
+def wanted(names: Iterable[str]) -> list[str]:
+    """Return those of the variable ``names`` that the normaliser reads."""
+    known = set(LISTS) | set(role_options("plan")) | set(role_options("nginx"))
+    return [name for name in names if name in known or name.split("__")[0] in LISTS and "__" in name]
+
+
+def normalise(variables: Mapping[str, Mapping[str, Any]], groups: Mapping[str, list[str]],
+              problems: Problems | None = None) -> dict[str, Any]:
+    """Return the plan.
+
+    ``variables`` maps each host to its variables, ``groups`` each group to its hosts in inventory order.
+    ``problems`` may hold mistakes found before. Raises InventoryError with all mistakes found.
+    """
+    return _Normaliser(variables, groups, problems or Problems()).run()
+
+
+class _Normaliser:
+    def __init__(self, variables, groups, problems):
+        self.variables = variables
+        self.groups = groups
+        self.problems = problems
+        self.settings: dict[str, Any] = {}
+        self.apps: dict[str, dict[str, Any]] = {}
+        self.services: dict[str, dict[str, Any]] = {}
+        self.vue: dict[str, dict[str, Any]] = {}
+        self.sites: dict[str, list[dict[str, Any]]] = {}
+        self.names: dict[str, str] = {}  # of apps and services: they share unit names
+        self.routed: dict[str, list[tuple[str, dict[str, Any]]]] = {}  # app or Vue name -> (edge, site)
+
+    def run(self) -> dict[str, Any]:
+        self.settings = self._shared_settings()
+        drafts = {variable: self._items(variable, role) for variable, role in LISTS.items()}
+        for variable, framework in APPS.items():
+            for path, item, _hosts in drafts[variable]:
+                self._app(path, item, framework)
+        for variable, server in SERVICES.items():
+            for path, item, _hosts in drafts[variable]:
+                self._hand_written(path, item, server)
+        for path, item, _hosts in drafts["vue_sites"]:
+            self._vue(path, item)
+        self._unique_ports()
+        self._find_routes(drafts["nginx_sites"])
+        for app in self.apps.values():
+            self._complete(app)
+        for service in self.services.values():
+            self._place(service)
+        self._sites(drafts["nginx_sites"])
+        if self.problems:
+            raise InventoryError(self.problems)
+        for record in [*self.apps.values(), *self.services.values()]:
+            self.services[record["name"]] = services.service_record(record, self.settings)
+        return {
+            "schema": SCHEMA,
+            "environment": self.settings["webstack_environment"],
+            "root": self.settings["webstack_root"],
+            "keep": self.settings["webstack_keep_releases"],
+            "cache": self.settings["webstack_cache"],
+            "apps": self.apps,
+            "services": self.services,
+            "vue": self.vue,
+            "sites": self.sites,
+            "nginx": self.nginx_settings,
+            "hosts": {host: self._host(host) for host in self.variables},
+        }
+
+    # -- reading what users wrote ------------------------------------------------------------------------------
+
+    def _shared_settings(self) -> dict[str, Any]:
+        """Return the ``webstack_*`` settings; all but the address must be the same on every host."""
+        options = role_options("plan")
+        nginx = {key: spec for key, spec in role_options("nginx").items() if key != "nginx_sites"}
+        result: dict[str, Any] = {}
+        for name in options:
+            given = {}
+            for host, variables in self.variables.items():
+                if variables.get(name) is not None:
+                    given.setdefault(json.dumps(variables[name], default=str), (host, variables[name]))
+            if name != "webstack_address" and len(given) > 1:
+                hosts = [host for host, _value in given.values()]
+                self.problems.add(name, f"differs between {' and '.join(hosts[:2])}. Write it once, for all hosts, "
+                                        "for example in group_vars/all.yml.")
+            if name != "webstack_address" and given:
+                result[name] = next(iter(given.values()))[1]
+        checked = apply(result, options, "", self.problems)
+        self.nginx_settings = {
+            host: apply({k: v for k, v in self.variables[host].items() if k in nginx}, nginx, host, self.problems)
+            for host in self.groups.get(EDGE, []) if host in self.variables}
+        if not str(checked["webstack_root"]).startswith("/"):
+            self.problems.add("webstack_root", "must be an absolute path, such as /srv/webstack.")
+        return checked
+
+    def _items(self, variable: str, role: str) -> list[tuple[str, dict[str, Any], list[str]]]:
+        """Return (path, item, hosts that know it) for the list and for all lists named ``variable__SUFFIX``.
+
+        Hosts usually share a list by way of group_vars; the same item on several hosts is one item.
+        """
+        options = role_options(role)[variable]["options"]
+        seen: dict[tuple[str, str], tuple[str, dict[str, Any], list[str]]] = {}
+        names: dict[str, tuple[str, str]] = {}
+        for host, variables in self.variables.items():
+            for key in sorted(name for name in variables if name == variable or name.startswith(f"{variable}__")):
+                value = variables[key]
+                if value is None:
+                    continue
+                if not isinstance(value, (list, tuple)):
+                    self.problems.add(key, f"is {describe(value)}, and must be a list of dictionaries with a `name`.")
+                    continue
+                for index, item in enumerate(value):
+                    path = f"{key}[{index}]"
+                    content = json.dumps(item, sort_keys=True, default=str)
+                    if (path, content) in seen:
+                        seen[path, content][2].append(host)
+                        continue
+                    checked = apply(item, options, path, self.problems)
+                    seen[path, content] = (path, checked, [host])
+                    name = checked.get("name")
+                    if name is None:
+                        continue
+                    if not _NAME.fullmatch(name):
+                        self.problems.add(f"{path}.name", f"is {describe(name)}; write up to 24 small letters, digits "
+                                                          "and dashes, a letter first, for example `my-shop`.")
+                    elif name in names and variable != "nginx_sites":
+                        other, other_host = names[name]
+                        self.problems.add(f"{path}.name", f"{name!r} is taken by {other}" + (
+                            f" (host {other_host}, and differs on {host}: an app is the same on all its hosts)."
+                            if other == path else ". Give each its own name."))
+                    names.setdefault(name, (path, host))
+        return list(seen.values())
+
+    # -- apps and services -------------------------------------------------------------------------------------
+
+    def _claim(self, name: str | None, path: str) -> bool:
+        """Reserve the unit name; say so where another list has it already."""
+        if name is None:
+            return False
+        if name in self.names:
+            if self.names[name].split("[")[0] != path.split("[")[0]:
+                self.problems.add(f"{path}.name", f"{name!r} is taken by {self.names[name]}. Apps and services share "
+                                                  "the names of their units: give each its own.")
+            return False
+        self.names[name] = path
+        return True
+
+    def _hosts_of(self, item: dict[str, Any], path: str) -> list[str]:
+        group = item["hosts"]
+        if group not in self.groups and group not in self.variables:
+            known = [name for name in self.groups if name not in ("all", "ungrouped")]
+            self.problems.add(f"{path}.hosts", f"{group!r} is no group of the inventory.{suggest(group, known)}")
+            return []
+        hosts = self.groups.get(group, [group])
+        if not hosts:
+            self.problems.add(f"{path}.hosts", f"the group {group!r} has no hosts.")
+        return list(hosts)
+
+    def _server(self, name: str, path: str) -> servers.Server | None:
+        known = servers.load()
+        if name not in known:
+            self.problems.add(f"{path}.server", f"{name!r} is no app server. Write one of "
+                                                f"{', '.join(sorted(known))}.{suggest(name, known)}")
+            return None
+        server = known[name]
+        if server.development and self.settings["webstack_environment"] == "production":
+            self.problems.add(
+                f"{path}.server", "is 'development', a framework's own server: it is neither safe nor fast, and "
+                "stops for every release. In production write `server: gunicorn` (or `uwsgi`); to try things out "
+                "keep it, and write `webstack_environment: staging`.")
+        return server
+
+    def _app(self, path: str, item: dict[str, Any], framework: str) -> None:
+        if not self._claim(item["name"], path):
+            return
+        name = item["name"]
+        server = self._server(item["server"], path)
+        source = sources.check(item.pop("source") or {}, f"{path}.source", self.problems)
+        for key in ("directory", "requirements", "manage"):
+            if item.get(key) and (item[key].startswith("/") or ".." in item[key].split("/")):
+                self.problems.add(f"{path}.{key}", f"is {describe(item[key])}; write a path inside the source.")
+        if framework == "django" and item["settings_module"] and not item["callable"]:
+            item["callable"] = f"{item['settings_module'].rpartition('.')[0]}.wsgi:application".lstrip(".")
+        self._check_callable(item["callable"], path)
+        self._check_env(item["env"], path)
+        root = posixpath.join(self.settings["webstack_root"], "apps", name)
+        app = {
+            **item,
+            "origin": path, "framework": framework, "user": f"ws-{name}", "root": root, "source": source,
+            "hosts": self._hosts_of(item, path),
+            "env": {key: str(value) for key, value in item["env"].items()},
+            "port": item["port"] or default_port(name),
+            "files": {}, "release": None, "archive": "",
+        }
+        if server:
+            app["settings"] = apply(item["settings"], server.options, f"{path}.settings", self.problems)
+            app["server_requirements"] = list(server.requirements)
+            app["packages"] = sorted({*item["packages"], *server.packages})
+            if item["public"] and not server.public:
+                self.problems.add(f"{path}.public", f"{server.name} does not face the public by itself. Write "
+                                                    "`server: uwsgi`, or leave `public` out and route a site to it.")
+        if framework == "django":
+            app["media_root"] = item["media_root"] or f"{root}/shared/media"
+        self.apps[name] = app
+
+    def _check_callable(self, value: str | None, path: str) -> None:
+        if not value or _CALLABLE.fullmatch(value):
+            return
+        message = f"is {describe(value)}; write `module:object`, for example `shop.main:app`."
+        if _DEVELOPMENT.search(value):
+            message = (f"is {describe(value)}, which starts a development server. Write the app object that a "
+                       "production server loads, `callable: shop.main:app`, and with it `server: gunicorn`.")
+        self.problems.add(f"{path}.callable", message)
+
+    def _check_env(self, env: Mapping[str, Any], path: str) -> None:
+        for key, value in env.items():
+            if not _ENV.fullmatch(str(key)):
+                self.problems.add(f"{path}.env.{key}", "is no name of an environment variable: letters, digits and _.")
+            if value is None or isinstance(value, (Mapping, list)):
+                self.problems.add(f"{path}.env.{key}", "must be text or a number.")
+            elif "\0" in str(value):
+                self.problems.add(f"{path}.env.{key}", "has a NUL character, which no environment can hold.")
+
+    def _hand_written(self, path: str, item: dict[str, Any], server_name: str) -> None:
+        if not self._claim(item["name"], path):
+            return
+        server = servers.load()[server_name]
+        self._check_callable(item["callable"], path)
+        self._check_env(item["env"], path)
+        self.services[item["name"]] = {
+            **item,
+            "origin": path, "server": server_name, "hosts": self._hosts_of(item, path),
+            "env": {key: str(value) for key, value in item["env"].items()},
+            "port": item["port"] or default_port(item["name"]),
+            "settings": apply(item["settings"], server.options, f"{path}.settings", self.problems),
+        }
+
+    def _vue(self, path: str, item: dict[str, Any]) -> None:
+        name = item["name"]
+        if name is None or name in self.vue:
+            return
+        given, dist = item.pop("source"), item["dist"]
+        if bool(given) == bool(dist):
+            self.problems.add(path, "needs either a `source` to build from or a `dist` folder that is built already.")
+        source = {"kind": "folder", "folder": dist}
+        if given:
+            source = sources.check(given, f"{path}.source", self.problems)
+            if source.get("kind") == "package":
+                self.problems.add(f"{path}.source.package", "a site is built from a folder or from git.")
+        command = item["build"]["command"]
+        if _VITE.search(command):
+            self.problems.add(f"{path}.build.command", f"is {describe(command)}, which starts a development server. "
+                                                       "Write `command: npm run build`, and leave the serving to "
+                                                       "nginx with a route `vue: NAME`.")
+        self.vue[name] = {
+            **item, "origin": path, "source": source, "built": bool(dist),
+            "root": posixpath.join(self.settings["webstack_root"], "vue", name),
+            "release": None, "archive": "",
+        }
+
+    def _unique_ports(self) -> None:
+        taken: dict[tuple[str, int], str] = {}
+        for record in [*self.apps.values(), *self.services.values()]:
+            for host in record["hosts"]:
+                other = taken.setdefault((host, record["port"]), record["origin"])
+                if other != record["origin"]:
+                    self.problems.add(f"{record['origin']}.port", f"{record['port']} on {host} is taken by {other}. "
+                                                                  f"Write another one, for example "
+                                                                  f"`port: {record['port'] + 1}`.")
+
+    # -- who talks to whom -------------------------------------------------------------------------------------
+
+    def _find_routes(self, drafts) -> None:
+        """Note for each app and Vue site the edges and sites that send requests to it."""
+        for _path, site, hosts in drafts:
+            for edge in hosts:
+                if edge not in self.groups.get(EDGE, []):
+                    continue
+                for route in site["routes"] or []:
+                    for kind in ("app", "vue"):
+                        if isinstance(route, Mapping) and isinstance(route.get(kind), str):
+                            self.routed.setdefault(route[kind], []).append((edge, site))
+
+    def address(self, host: str, why: str) -> str:
+        """Return the IP address of ``host``; it is a mistake not to have one, and ``why`` says who needs it."""
+        variables = self.variables.get(host, {})
+        for name in ("webstack_address", "ansible_host"):
+            if variables.get(name):
+                break
+        text = str(variables.get(name) or host)
+        try:
+            return str(ipaddress.ip_address(text))
+        except ValueError:
+            self.problems.add("webstack_address", f"is missing for host {host}: {why}, and {text!r} is no IP address. "
+                                                  f"Write it in host_vars/{host}.yml.")
+            return ""
+
+    def _place(self, record: dict[str, Any]) -> None:
+        """Work out where the app listens, and who may reach it: the one place where addresses are made."""
+        name = record["name"]
+        edges = sorted({edge for edge, _site in self.routed.get(name, [])})
+        server = servers.load().get(record["server"])
+        record["socket"] = f"/run/webstack/{name}.sock"
+        record["listen"], record["allow"] = {}, {}
+        for host in record["hosts"]:
+            remote = [edge for edge in edges if edge != host]
+            record["listen"][host] = [record["socket"]]
+            if server and not server.shared_socket:
+                record["listen"][host] = [f"127.0.0.1:{record['port']}"]
+                if remote:
+                    self.problems.add(f"{record['origin']}.server", f"{record['server']!r} answers on its own host "
+                                      f"alone, and {remote[0]} routes to it from another one.")
+                continue
+            if remote:
+                why = f"{remote[0]} sends requests to {name} on {host}"
+                record["listen"][host].append(_join(self.address(host, why), record["port"]))
+                record["allow"][host] = [self.address(edge, why) for edge in remote]
+        if not record["hosts"] and not edges:
+            record["listen"] = {}
+
+    def upstream(self, record: dict[str, Any], edge: str) -> list[str]:
+        """Return where the window on ``edge`` finds the app: the unix socket on its own host, else TCP."""
+        result = []
+        for host in record["hosts"]:
+            addresses = record["listen"].get(host, [])
+            local = edge == host
+            for address in addresses:
+                if address.startswith("/") == local or not address.startswith("/") and len(addresses) == 1:
+                    result.append(f"unix:{address}" if address.startswith("/") else address)
+        return result
+
+    def _complete(self, app: dict[str, Any]) -> None:
+        """Add what follows from the sites: host names, scheme, allowed hosts and origins, health."""
+        self._place(app)
+        sites = []
+        for edge, site in self.routed.get(app["name"], []):
+            if site not in [known for _edge, known in sites]:
+                sites.append((edge, site))
+        app["names"] = list(dict.fromkeys(name for _edge, site in sites for name in site["server_names"] or []))
+        app["https"] = any(site.get("tls") for _edge, site in sites)
+        concrete = [name for name in app["names"] if not name.startswith(("*", ".", "~"))]
+        app["health"] = {**app["health"], "host": concrete[0] if concrete else "localhost", "https": app["https"]}
+        remote = any(edge not in app["hosts"] for edge, _site in sites) or len(app["hosts"]) > 1
+        if app["framework"] == "django":
+            if app["media"] and len(app["hosts"]) > 1 and app["media_root"].startswith(app["root"] + "/"):
+                self.problems.add(f"{app['origin']}.media_root", "is missing: each of the hosts "
+                                  f"{', '.join(app['hosts'])} would keep uploads of its own. Write a folder that they "
+                                  "share, or `media: false`.")
+            app["static_folder"] = self.static_folder(app["name"])
+            app["static_remote"] = any(edge not in app["hosts"] for edge, _site in sites)
+            app["media_by_app"] = bool(app["media"] and remote)
+            origins = [f"{'https' if site.get('tls') else 'http'}://{name}{port}" for _edge, site in sites
+                       for name in site["server_names"] or [] if not name.startswith("~")
+                       for port in _ports(site)]
+            app["origins"] = list(dict.fromkeys(origins))
+            django_settings.add_to(app)
+        app["env"].setdefault("WEBSTACK_SHARED", f"{app['root']}/shared")
+
+    # -- sites -------------------------------------------------------------------------------------------------
+
+    def _sites(self, drafts) -> None:
+        for edge in self.groups.get(EDGE, []):
+            self.sites[edge] = []
+        for path, draft, hosts in drafts:
+            for edge in hosts:
+                if edge in self.sites:
+                    self.sites[edge].append(self._site(path, draft, edge))
+        for edge, sites in self.sites.items():
+            for path, message in nginx_render.check_sites(sites):
+                self.problems.add(path, message)
+
+    def _site(self, path: str, draft: dict[str, Any], edge: str) -> dict[str, Any]:
+        context = _RouteContext(self, edge)
+        resolved = []
+        for index, route in enumerate(draft["routes"] or []):
+            where = f"{path}.routes[{index}]"
+            record = routes.resolve(route, where, context)
+            if record:
+                resolved.append(record)
+                resolved += self._beside(record, resolved)
+        site = {**draft, "origin": path, "routes": resolved}
+        site["listen"] = nginx_render.listeners(site, self.problems)
+        return site
+
+    def _beside(self, route: dict[str, Any], before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the routes that follow from a route to a Django app: its static files and its uploads."""
+        app = self.apps.get(route.get("app", ""))
+        if not app or app["framework"] != "django":
+            return []
+        folders = []
+        if app["static"]:
+            folders.append((app["static_url"], self.static_folder(app["name"]), False))
+        if app["media"] and not app["media_by_app"]:
+            folders.append((app["media_url"], app["media_root"], True))
+        taken = {other["path"] for other in before}
+        return [routes.folder_route(f"{route['origin']}.app", path, folder, uploads=uploads)
+                for path, folder, uploads in folders if path not in taken]
+
+    def static_folder(self, name: str) -> str:
+        return posixpath.join(self.settings["webstack_root"], "static", name)
+
+    def _host(self, host: str) -> dict[str, Any]:
+        on_edge = [record for site in self.sites.get(host, []) for record in site["routes"]]
+        apps = {record["app"] for record in on_edge if record["kind"] == "app"} & set(self.apps)
+        return {
+            "apps": [name for name, app in self.apps.items() if host in app["hosts"]],
+            "services": [name for name, service in self.services.items() if host in service["hosts"]],
+            "vue": sorted({record["vue"] for record in on_edge if record["kind"] == "vue"}),
+            "static": sorted(name for name in apps if self.apps[name].get("static")),
+        }
+
+
+class _RouteContext:
+    """What the kinds of routes may ask while they are resolved."""
+
+    def __init__(self, normaliser: _Normaliser, edge: str):
+        self._normaliser = normaliser
+        self.edge = edge
+
+    def app(self, name: str) -> dict[str, Any] | None:
+        """Return the app or service of that name with ``servers``, its addresses as seen from this edge."""
+        record = self._normaliser.apps.get(name) or self._normaliser.services.get(name)
+        if record is None:
+            return None
+        server = servers.load().get(record["server"])
+        return {**record, "servers": self._normaliser.upstream(record, self.edge),
+                "protocol": server.protocol if server else "http"}
+
+    def vue(self, name: str) -> dict[str, Any] | None:
+        return self._normaliser.vue.get(name)
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names that exist, for suggestions."""
+        if kind == "vue":
+            return list(self._normaliser.vue)
+        return [*self._normaliser.apps, *self._normaliser.services]
+
+    def error(self, path: str, message: str) -> None:
+        self._normaliser.problems.add(path, message)
+
+
+def default_port(name: str) -> int:
+    """Return the app's TCP port, from its name alone: it does not move when other apps come and go."""
+    return 20000 + zlib.crc32(name.encode()) % 10000
+
+
+def _ports(site: Mapping[str, Any]) -> list[str]:
+    """Return the ports that a browser's origin shows: ":8080", or "" for the scheme's own."""
+    own = "443" if site.get("tls") else "80"
+    ports = [str(item).rpartition(":")[2] for item in site.get("listen") or []]
+    return list(dict.fromkeys("" if port == own else f":{port}" for port in ports)) or [""]
+
+
+def _join(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

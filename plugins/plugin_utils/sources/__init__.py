@@ -1,0 +1,79 @@
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where code comes from. One file per kind; each defines ``KIND``, a ``Source``.
+
+A source is resolved on the controller, once for all hosts: to a digest that says what it is, and, where there are
+files, to an archive. Hosts need neither git nor a deploy key.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..schema import Problems, apply, suggest
+
+
+class SourceError(Exception):
+    """A source cannot be had; ``key`` is the option to blame (may be ""), the message says what to write instead."""
+
+    def __init__(self, key: str, message: str):
+        self.key = key
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a source turned out to be."""
+
+    digest: str  # of the content; equal digests are equal code
+    label: str  # for people: a commit, a version
+    pack: Callable[[Path], None] | None  # writes the files into a tar.gz; None where pip fetches the package
+    read: Callable[[str], str | None]  # returns the text of one file, None where there is none
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of source: the key that selects it, its options as an argument spec, and how it is resolved."""
+
+    name: str
+    options: Mapping[str, Mapping[str, Any]]
+    resolve: Callable[[Mapping[str, Any], Path, Path], Resolved]  # source, folder of the inventory, cache
+    check: Callable[[Mapping[str, Any], str, Problems], None] = lambda source, path, problems: None
+
+
+@cache
+def load() -> dict[str, Source]:
+    """Return all kinds by name."""
+    names = [info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
+    kinds = [importlib.import_module(f"{__name__}.{name}").KIND for name in names]
+    return {kind.name: kind for kind in kinds}
+
+
+def check(source: Any, path: str, problems: Problems) -> dict[str, Any]:
+    """Return the user's ``source`` with its ``kind`` and defaults; mistakes are added to ``problems``."""
+    kinds = load()
+    if not isinstance(source, Mapping):
+        problems.add(path, f"must be a dictionary with one of the keys {', '.join(kinds)}.")
+        return {}
+    found = [key for key in source if key in kinds]
+    if len(found) != 1:
+        given = [key for key in source if key not in kinds]
+        hint = suggest(given[0], kinds) if given and not found else ""
+        problems.add(path, f"needs exactly one of the keys {', '.join(kinds)}.{hint}")
+        return {}
+    kind = kinds[found[0]]
+    result = apply(source, kind.options, path, problems)
+    kind.check(result, path, problems)
+    return {"kind": kind.name, **result}
+
+
+def resolve(source: Mapping[str, Any], base: Path, cache_folder: Path) -> Resolved:
+    """Resolve a checked source; raises SourceError."""
+    return load()[source["kind"]].resolve(source, base, cache_folder)
