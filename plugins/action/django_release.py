@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ansible_collections.frontdesk.webstack.plugins.plugin_utils.upload import UploadAction
 
 
 class ActionModule(UploadAction):
-    FIELDS = {"apps": ("name", "origin", "user", "root", "release", "manage", "directory", "hosts", "migrate", "static",
-                       "static_remote", "env")}
+    FIELDS: ClassVar = {"apps": (
+        "name", "origin", "user", "root", "release", "manage", "directory", "hosts", "migrate", "static",
+        "static_remote", "env")}

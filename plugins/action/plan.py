@@ -65,7 +65,8 @@ class ActionModule(ActionBase):
             try:
                 return sources.resolve(identity.pinned(record, known), base, cache)
             except sources.SourceError as error:
-                problems.add(f"{record['origin']}.source.{error.key}".rstrip("."), str(error))
+                key = "dist" if record.get("built") else f"source.{error.key}".rstrip(".")
+                problems.add(f"{record['origin']}.{key}", str(error))
             return None
 
         with ThreadPoolExecutor(max_workers=8) as pool:
@@ -77,7 +78,8 @@ class ActionModule(ActionBase):
             raise InventoryError(problems)
         for record, source in zip(records, found, strict=True):
             identity.give(record, source, plan, cache)
-        return {record["name"]: source.digest for record, source in zip(records, found, strict=True)}
+        # By their folders: an app and a Vue site may have the same name.
+        return {record["root"]: source.digest for record, source in zip(records, found, strict=True)}
 
 
 class _Reader:

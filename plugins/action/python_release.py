@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ansible_collections.frontdesk.webstack.plugins.plugin_utils.upload import UploadAction
 
 
 class ActionModule(UploadAction):
-    FIELDS = {"apps": (
+    FIELDS: ClassVar = {"apps": (
         "name", "origin", "framework", "user", "root", "release", "label", "python", "archive", "package", "directory",
         "requirements", "extra_requirements", "packages", "server_requirements", "files", "env")}
-    ARCHIVES = {"apps": "archive"}
+    ARCHIVES: ClassVar = {"apps": "archive"}

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ansible_collections.frontdesk.webstack.plugins.plugin_utils.upload import UploadAction
 
 
 class ActionModule(UploadAction):
-    FIELDS = {
+    FIELDS: ClassVar = {
         "vue": ("name", "origin", "root", "release", "settings", "settings_file", "dist"),
         "static": ("name", "origin", "root", "release", "static_folder", "static_archive"),
     }
-    ARCHIVES = {"vue": "dist", "static": "static_archive"}
+    ARCHIVES: ClassVar = {"vue": "dist", "static": "static_archive"}

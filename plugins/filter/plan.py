@@ -17,7 +17,8 @@ def apps_of(plan: Mapping[str, Any], host: str, framework: str) -> list[dict[str
     return [plan["apps"][name] for name in names if plan["apps"][name]["framework"] == framework]
 
 
-def django_pending(apps: list[dict[str, Any]], host: str, steps: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
+def django_pending(apps: list[dict[str, Any]], host: str,
+                   steps: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
     """Return the Django apps whose release is not checked, migrated or collected yet, by the ``steps`` of the host."""
     return [app for app in apps if django_release.pending(app, host, steps.get(app["name"], {}))]
 

@@ -20,7 +20,10 @@ import http.client
 import json
 import os
 import re
+import shlex
 import shutil
+import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -40,6 +43,7 @@ NUMBER = "@GENERATION@"
 _ONE = r"(?:ipv6|(?:nginx|openssl)(?:>=|<)[\d.]+)"
 _CONDITIONAL = re.compile(rf"^([ \t]*)#@({_ONE}(?:,{_ONE})*) (.*)$", re.MULTILINE)
 _CONDITION = re.compile(r"(\w+)(?:(>=|<)([\d.]+))?")
+_NEEDS = re.compile(r"^[ \t]*#@needs (folder|socket|certificate) (.+)$")
 _PLACE = re.compile(r" in (\S+?):(\d+)$")
 _LEVEL = re.compile(r"^(?:nginx: )?(?:\S+ \S+ )?\[(\w+)\] (?:\d+#\d+: )?(?:\*\d+ )?(.*)$")
 
@@ -138,9 +142,12 @@ def translate(output: str, files: dict[str, str], origins: dict[str, list], mark
 
 def _find_quoted(message: str, files: dict[str, str]) -> tuple[str, int] | None:
     """Find what a message quotes, such as the path of a certificate, where nginx names no file and line."""
-    for quoted in re.findall(r'"([^"]{3,})"', message):
-        for path, text in sorted(files.items()):
-            for number, line in enumerate(text.split("\n"), 1):
+    for quoted in re.findall(r'"([^"]*)"', message):
+        if len(quoted) < 3:
+            continue
+        # The last one: of two that clash it is the one that nginx leaves out.
+        for path, text in sorted(files.items(), reverse=True):
+            for number, line in reversed(list(enumerate(text.split("\n"), 1))):
                 if quoted in line and not line.lstrip().startswith("#"):
                     return path, number
     address = re.search(r"bind\(\) to (\S+):(\d+) failed", message)
@@ -160,6 +167,74 @@ def describe(error: dict) -> str:
     place = f"{error['file']}:{error['line']}" if error["line"] else error["file"]
     text = f" ({error['text']})" if error.get("text") else ""
     return f"{where + ': ' if where else ''}{error['message']}{text}" + (f" [{place}]" if place else "")
+
+
+# -- what must be there ---------------------------------------------------------------------------------------------
+
+
+def needs(files: dict[str, str]) -> dict[tuple[str, str], tuple[str, int]]:
+    """Return {(folder, socket or certificate, what): (file, line)}: nginx itself does not look whether they are there."""
+    found: dict[tuple[str, str], tuple[str, int]] = {}
+    for path, text in sorted(files.items()):
+        for number, line in enumerate(text.split("\n"), 1):
+            match = _NEEDS.match(line)
+            if match:
+                found.setdefault((match[1], match[2]), (path, number))
+    return found
+
+
+def absent(kind: str, what: str) -> str:
+    """Return why a folder, all of an app's sockets or a certificate cannot be used, or "" if all is well."""
+    if kind == "certificate":
+        path, *names = shlex.split(what)
+        return certificate_fault(path, names)
+    if kind == "folder":
+        return "" if os.path.isdir(what) else f"there is no folder {what}"
+    reasons = []
+    for address in what.split():
+        try:
+            _connect(address)
+        except OSError as error:
+            reasons.append(f"{address}: {error.strerror or error}")
+        else:
+            return ""
+    return f"nobody listens for the app ({'; '.join(reasons)})"
+
+
+def certificate_fault(path: str, names: list[str], now: float | None = None) -> str:
+    """Return why clients will not take the certificate for these host names, or ""; nginx takes it all the same."""
+    try:
+        # There is no public way to read a certificate in the standard library.
+        found = ssl._ssl._test_decode_cert(path)
+    except (AttributeError, OSError, ValueError):
+        return ""  # nginx has read it, so it is no certificate that this Python cannot read
+    expires = ssl.cert_time_to_seconds(found["notAfter"])
+    now = time.time() if now is None else now
+    if expires < now:
+        return f"the certificate {path} has expired on {found['notAfter']}: renew it"
+    if ssl.cert_time_to_seconds(found["notBefore"]) > now:
+        return f"the certificate {path} is not valid before {found['notBefore']}: set the clock, or take another one"
+    has = [value for kind, value in found.get("subjectAltName", ()) if kind == "DNS"]
+    has = has or [value for part in found.get("subject", ()) for kind, value in part if kind == "commonName"]
+    wrong = [name for name in names if not any(_covers(pattern.lower(), name.lower()) for pattern in has)]
+    if wrong:
+        return (f"the certificate {path} is for {', '.join(has) or 'no host name'} and not for {', '.join(wrong)}: "
+                "take another one, or leave the name out of server_names")
+    return ""
+
+
+def _covers(pattern: str, name: str) -> bool:
+    return pattern == name or pattern.startswith("*.") and pattern[2:] == name.partition(".")[2]
+
+
+def _connect(address: str) -> None:
+    if address.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(3)
+            client.connect(address[5:])
+        return
+    host, _colon, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
 
 
 # -- the tree ------------------------------------------------------------------------------------------------------
@@ -430,17 +505,46 @@ class Tree:
         # `nginx -t` makes its pid file, as root: it gets one of its own.
         _write(os.path.join(folder, "nginx.conf"), NGINX_CONF.replace("/run/nginx.pid", os.path.join(folder, "pid")))
         code, output = self.run([self.paths.binary, "-t", "-e", "stderr", "-c", os.path.join(folder, "nginx.conf")])
+        output = output.replace(f"{folder}/", f"{self.paths.etc}/")
         errors = translate(output, files, origins)
         if code or errors:
             lines = [describe(error) for error in errors] or [output.strip() or f"nginx -t exits with {code}"]
             raise Refused("nginx refuses the configuration; nothing was changed.\n" + "\n".join(lines), errors)
 
-    def check(self, files: dict[str, str], origins: dict[str, list]) -> None:
-        """Test what would be written, in a temporary folder. Raises Refused."""
+    def lacking(self, files: dict[str, str], origins: dict[str, list]) -> list[dict]:
+        """Return what new routes need and is not there. An app that is down already is no reason to refuse."""
+        live = self.live()
+        known = needs(read_files(self.paths.generation(live))) if live else {}
+        found = []
+        for (kind, what), (path, line) in needs(files).items():
+            reason = "" if (kind, what) in known else absent(kind, what)
+            if reason:
+                name, _inner = origin_of(origins.get(path, []), line)
+                found.append({"message": reason, "file": path, "line": line, "variable": name})
+        return found
+
+    def check(self, files: dict[str, str], origins: dict[str, list]) -> list[dict]:
+        """Test what would be written, in a temporary folder; return what is lacking still. Raises Refused."""
         with tempfile.TemporaryDirectory(prefix="webstack-nginx-") as folder:
             filled = self._filled(files, self.live() + 1)
             write_files(os.path.join(folder, "generation"), filled)
             self.test(os.path.join(folder, "etc"), os.path.join(folder, "generation"), filled, origins)
+        return self.lacking(filled, origins)
+
+    def check_path(self, path: str) -> list[dict]:
+        """Return what nginx says against a whole configuration: a main file, or a folder with an nginx.conf."""
+        conf = os.path.join(path, "nginx.conf") if os.path.isdir(path) else path
+        if not os.path.isfile(conf):
+            return [{"message": "there is no such file", "file": conf, "line": 0, "variable": ""}]
+        with tempfile.TemporaryDirectory(prefix="webstack-nginx-") as folder:
+            # A pid of its own, unless the file names one: `nginx -t` makes the file, as root.
+            own = [] if re.search(r"^\s*pid\s", _read(conf) or "", re.MULTILINE) else ["-g", f"pid {folder}/pid;"]
+            code, output = self.run([self.paths.binary, "-t", "-e", "stderr", "-c", os.path.abspath(conf), *own])
+        errors = translate(output, {}, {})
+        if code and not errors:
+            errors = [{"message": output.strip() or f"nginx -t exits with {code}", "file": conf, "line": 0,
+                       "variable": ""}]
+        return errors
 
     # -- putting live ----------------------------------------------------------------------------------------------
 
@@ -514,6 +618,10 @@ class Tree:
         try:
             write_files(folder, filled)
             self.test(f"{folder}.test", folder, filled, origins)
+            lacking = self.lacking(filled, origins)
+            if lacking:
+                raise Refused("nginx would take this, but it cannot work; nothing was changed.\n"
+                              + "\n".join(describe(error) for error in lacking), lacking)
             manifest = {"generation": number, "digests": {path: digest(text) for path, text in sorted(filled.items())}}
             _write(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=1) + "\n")
             _sync_folder(folder)
@@ -603,7 +711,7 @@ class Tree:
         """Remove old generations, never the live one or the one before it."""
         others = [number for number in self._numbers() if number not in (live, previous)]
         spare = max(keep - len({live, previous} - {0}), 0)
-        for number in others[:len(others) - spare] if spare else others:
+        for number in others[:max(len(others) - spare, 0)]:
             shutil.rmtree(self.paths.generation(number))
 
 

@@ -94,7 +94,8 @@ def missing_packages(wanted: Iterable[str], status_file: Path = Path("/var/lib/d
         return []
     installed = set()
     for block in status_file.read_text(encoding="utf-8", errors="replace").split("\n\n"):
-        if "\nStatus: install ok installed" not in block:
+        # The first word is what is wanted: "install", or "hold" after apt-mark hold.
+        if not re.search(r"^Status: \w+ ok installed$", block, re.M):
             continue
         for line in block.splitlines():
             key, _colon, value = line.partition(": ")
@@ -110,7 +111,7 @@ def packages_of(apps: Sequence[Mapping[str, Any]]) -> list[str]:
     if not apps:
         return []
     # A Python of the host's own choice, python3.13 say, has a venv package of that name.
-    pythons = {os.path.basename(app["python"]) for app in apps}
+    pythons = {os.path.basename(app["python"]) for app in apps if os.path.dirname(app["python"]) in ("", "/usr/bin")}
     own = {f"{python}-venv" for python in pythons if re.fullmatch(r"python3\.\d+", python)}
     return sorted({*PACKAGES, *own, *(name for app in apps for name in app["packages"])})
 
@@ -231,7 +232,7 @@ def _unpack(app: Mapping[str, Any], archive: str, target: Path, user: pwd.struct
             with tarfile.open(archive) as source:
                 # Python 3.11.2, Debian 12's, has no filters yet; the archive is the controller's own.
                 safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-                source.extractall(target, **safely)
+                source.extractall(target, **safely)  # noqa: S202
         except (tarfile.TarError, OSError) as error:
             raise ReleaseError(f"{app['origin']}.source", f"cannot be unpacked: {error}") from None
         if app["directory"] and not (target / app["directory"]).is_dir():
@@ -313,8 +314,7 @@ def _tools(interpreter: str) -> str:
     _run([interpreter, "-m", "venv", str(partial)], "webstack", "python3-venv does not work on this host.", **options)
     _run([str(partial / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir", UV], "webstack",
          "uv, which makes the environments, cannot be installed.", **options)
-    _give_to_root(partial, 0)
-    os.chmod(partial, 0o755)
+    _give_to_root(partial, 0, folder_mode=0o755)
     partial.rename(folder)
     return str(uv)
 
@@ -334,7 +334,7 @@ def _wheels(app: Mapping[str, Any], uv: str, interpreter: str) -> Path:
         _folder(partial, builder.pw_uid, builder.pw_gid, 0o700)
         try:
             tools = Path(uv).parent / "python"
-            _run([str(tools), "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-cache-dir", "--wheel-dir",
+            _run([str(tools), "-m", "pip", "wheel", "--quiet", "--use-pep517", "--no-deps", "--no-cache-dir", "--wheel-dir",
                   str(partial / "wheels"), requirement], f"{app['origin']}.server", f"{requirement} cannot be built.",
                  user=builder, environment={**_build_environment(None), "HOME": str(partial)}, cwd=partial)
             for wheel in (partial / "wheels").iterdir():
@@ -365,11 +365,11 @@ def _build_environment(cache: Path | None) -> dict[str, str]:
     return environment
 
 
-def _give_to_root(folder: Path, gid: int) -> None:
+def _give_to_root(folder: Path, gid: int, folder_mode: int = 0o750) -> None:
     """Make root the owner and the app's group the reader: an app must not change its own code."""
     for root, folders, files in os.walk(folder):
         os.chown(root, 0, gid)
-        os.chmod(root, 0o750)
+        os.chmod(root, folder_mode)
         for name in [*folders, *files]:
             path = os.path.join(root, name)
             os.lchown(path, 0, gid)
@@ -384,7 +384,7 @@ def _run(arguments: Sequence[str], path: str, hint: str = "", user: pwd.struct_p
     identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
     try:
         answer = subprocess.run(list(arguments), capture_output=True, text=True, errors="replace", check=False,
-                                stdin=subprocess.DEVNULL, timeout=_TIMEOUT, env=environment, cwd=cwd, umask=0o022,
+                                stdin=subprocess.DEVNULL, timeout=_TIMEOUT, env=environment, cwd=cwd or "/", umask=0o022,
                                 **identity)
     except FileNotFoundError:
         raise ReleaseError(path, f"{arguments[0]} is not on this host.") from None

@@ -162,14 +162,18 @@ def note(record: dict[str, Any], release: str, event: str, reason: str = "") -> 
 
 
 def superfluous(folders: list[str], record: Mapping[str, Any], current: str, keep: int) -> list[str]:
-    """Return the releases whose configuration may go: not the last ``keep`` live ones, the live and previous never."""
+    """Return the releases whose configuration may go: not the last ``keep`` live ones, the live and previous never.
+
+    A release that was never tried stays: it may have been made ahead of its day.
+    """
     kept = {record["live"], record["previous"], current}
     for event in reversed(record["history"]):
         if len(kept - {None}) >= keep:
             break
         if event["event"] == "live":
             kept.add(event["release"])
-    return sorted(set(folders) - kept)
+    tried = {event["release"] for event in record["history"]}
+    return sorted(set(folders) & tried - kept)
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def _unpack(archive: str, folder: Path, path: str) -> None:
     try:
         with tarfile.open(archive) as source:
             # Python 3.11.2, Debian 12's, has no filters yet; the archive is the controller's own.
-            source.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+            source.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # noqa: S202
     except (tarfile.TarError, OSError) as error:
         raise SiteError(path, f"cannot be unpacked: {error}") from None
     for root, folders, files in os.walk(folder):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
+---
 module: app_service
 short_description: Switch the apps of a host to their releases, without losing a request
 version_added: 0.1.0
@@ -68,7 +69,8 @@ attributes:
   diff_mode:
     description: Says what would change; environments are never shown.
     support: full
-author: the frontdesk.webstack authors
+author:
+  - The frontdesk.webstack authors (@frontdesk)
 """
 
 EXAMPLES = r"""

@@ -58,10 +58,10 @@ not_checked:
   returned: always
 """
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils import django_release as logic  # noqa: E402
-from ansible_collections.frontdesk.webstack.plugins.module_utils.python_release import (  # noqa: E402
+from ansible_collections.frontdesk.webstack.plugins.module_utils import django_release as logic
+from ansible_collections.frontdesk.webstack.plugins.module_utils.python_release import (
     Release,
     ReleaseError,
 )

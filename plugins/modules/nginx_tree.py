@@ -145,9 +145,9 @@ errors:
   elements: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils import nginx_tree as tree_utils  # noqa: E402
+from ansible_collections.frontdesk.webstack.plugins.module_utils import nginx_tree as tree_utils
 
 
 def main() -> None:
@@ -177,6 +177,12 @@ def main() -> None:
         "installed": state.installed, "version": state.version, "missing": state.missing, "differs": state.differs,
         "edited": state.edited, "foreign": state.foreign, "not_checked": [],
     }
+    if values["state"] == "query":
+        for path in state.foreign:
+            module.warn(f"{path} is not used: nginx is configured by nginx_sites alone. Write what it has there "
+                        "(`directives` takes nginx's own), and remove it.")
+        for path in state.edited:
+            module.warn(f"{path} was changed by hand; the change is undone. Write it in nginx_sites.")
     if values["state"] == "query" or state.same:
         module.exit_json(**result)
     if module._diff:
@@ -188,7 +194,8 @@ def main() -> None:
             result["changed"], number = tree.go_live(files, origins, values["keep"])
             result.update(generation=number, running=number, same=True)
         elif state.installed:
-            tree.check(files, origins)
+            # What a route needs may be made by tasks that check mode did not run.
+            result["not_checked"] = [tree_utils.describe(error) for error in tree.check(files, origins)]
             result["changed"] = True
         else:
             result["changed"] = True

@@ -72,9 +72,9 @@ not_checked:
   returned: always
 """
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils import python_release as logic  # noqa: E402
+from ansible_collections.frontdesk.webstack.plugins.module_utils import python_release as logic
 
 
 def _query(releases):

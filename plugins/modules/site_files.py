@@ -65,9 +65,9 @@ missing_static:
   returned: always
 """
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils import site_files as logic  # noqa: E402
+from ansible_collections.frontdesk.webstack.plugins.module_utils import site_files as logic
 
 
 def main():

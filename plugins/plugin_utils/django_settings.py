@@ -23,9 +23,9 @@ _SETTINGS = '''\
 from {{ app.settings_module }} import *  # noqa: F401,F403
 from {{ app.settings_module }} import __dict__ as _own
 
-{% if app.names %}
+{% if allowed %}
 # Only what the app's own settings leave empty: the host names of its sites and their origins.
-ALLOWED_HOSTS = _own.get("ALLOWED_HOSTS") or {{ app.names | map('replace', '*.', '.', 1) | list | pprint }}
+ALLOWED_HOSTS = _own.get("ALLOWED_HOSTS") or {{ allowed | pprint }}
 CSRF_TRUSTED_ORIGINS = _own.get("CSRF_TRUSTED_ORIGINS") or {{ app.origins | pprint }}
 {% endif %}
 {% if app.behind_proxy %}
@@ -34,13 +34,13 @@ SECURE_PROXY_SSL_HEADER = _own.get("SECURE_PROXY_SSL_HEADER") or ("HTTP_X_FORWAR
 {% endif %}
 {% if app.static %}
 # Each release has static files of its own, so that they never disagree with the code.
-STATIC_ROOT = "{{ app.root }}/releases/@RELEASE@/static"
-STATIC_URL = "{{ app.static_url }}"
+STATIC_ROOT = {{ (app.root ~ "/releases/@RELEASE@/static") | pprint }}
+STATIC_URL = {{ app.static_url | pprint }}
 {% endif %}
 {% if app.media %}
 # Uploads outlive the release.
-MEDIA_ROOT = "{{ app.media_root }}"
-MEDIA_URL = "{{ app.media_url }}"
+MEDIA_ROOT = {{ app.media_root | pprint }}
+MEDIA_URL = {{ app.media_url | pprint }}
 {% endif %}
 {% if app.media_by_app %}
 # The window is on another host and cannot see the uploads: this app hands them out.
@@ -94,8 +94,11 @@ def add_to(app: dict[str, Any]) -> None:
     """Add the wrapper to the app record's ``files`` and ``env``; a DJANGO_SETTINGS_MODULE of the user's wins."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["pprint"] = repr
+    # nginx's ~ is a regular expression, which Django has no word for.
+    allowed = [name.replace("*.", ".", 1) for name in app["names"] if not name.startswith("~")]
     app["behind_proxy"] = bool(app["names"]) and not app["public"]
-    app["files"][f"{FOLDER}/{MODULE}.py"] = environment.from_string(_SETTINGS).render(app=app)
+    app["files"][f"{FOLDER}/{MODULE}.py"] = environment.from_string(_SETTINGS).render(
+        app=app, allowed=allowed)
     if app["media_by_app"]:
         app["files"][f"{FOLDER}/webstack_urls.py"] = _URLS
     folder = f"{app['root']}/releases/@RELEASE@/{FOLDER}"

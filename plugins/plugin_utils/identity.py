@@ -35,8 +35,8 @@ FORMAT = 1
 def pinned(record: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
     """Return the record's source; a git reference that was resolved earlier in this run stays at that commit."""
     source = dict(record["source"])
-    if source["kind"] == "git" and record["name"] in known:
-        source["version"] = known[record["name"]]
+    if source["kind"] == "git" and record["root"] in known:
+        source["version"] = known[record["root"]]
     return source
 
 
@@ -44,14 +44,14 @@ def look_inside(record: Mapping[str, Any], source: Resolved, environment: str, p
     """Refuse, before a host is touched, what the files of the source show to be wrong."""
     if "callable" not in record:
         if not record["built"]:
-            lock = posixpath.join(record["directory"], "package-lock.json")
+            lock = posixpath.normpath(posixpath.join(record["directory"], "package-lock.json"))
             if source.read(lock) is None:
-                problems.add(f"{record['origin']}.source", f"has no {lock}: a site is built from its lock file, so that "
-                             "it is the same each time. Run `npm install` and add the file.")
+                problems.add(f"{record['origin']}.source", f"has no {lock}: a site is built from its lock file, so "
+                             "that it is the same each time. Run `npm install` and add the file.")
         return
     module = record["callable"].partition(":")[0]
     for name in (f"{module.replace('.', '/')}.py", f"{module.replace('.', '/')}/__init__.py"):
-        text = source.read(posixpath.join(record["directory"], name))
+        text = source.read(posixpath.normpath(posixpath.join(record["directory"], name)))
         if text is not None and environment == "production":
             _no_server_at_import(record, name, text, problems)
 

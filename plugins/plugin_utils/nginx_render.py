@@ -5,6 +5,7 @@
 
 A line `#@CONDITION text` becomes `text` on a host where the condition holds, and stays a comment elsewhere (see
 `module_utils/nginx_tree.py`): the controller need not know the nginx of the host, and line numbers never shift.
+A line `#@needs folder PATH` and the like says what must be there before a new route goes live.
 """
 
 from __future__ import annotations
@@ -193,6 +194,7 @@ _HTTP = """\
 
 {{ mark(upstream.origin) }}
     upstream {{ upstream.name }} {
+        #@needs socket {{ upstream.servers | join(" ") }}
 {% if upstream.servers | length > 1 %}
         zone {{ upstream.name }} 64k;
 {% for server in upstream.servers %}
@@ -277,6 +279,7 @@ server {
     #@nginx>=1.25.1 http2 on;
 {{ mark(site.origin ~ ".tls.certificate") }}
     ssl_certificate {{ quote(site.tls.certificate) }};
+    #@needs certificate {{ quote(site.tls.certificate) }} {{ site.concrete | join(" ") }}
 {{ mark(site.origin ~ ".tls.key") }}
     ssl_certificate_key {{ quote(site.tls.key) }};
 {% endif %}
@@ -493,6 +496,7 @@ def _site(site: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         "name": site["name"], "origin": site["origin"], "tls": tls, "redirects": redirects, "plain": plain, "own": own,
         "names": names or "_", "redirect_port": "" if secure == 443 else f":{secure}", "challenges": challenges,
         "client_max_body_size": site.get("client_max_body_size"), "directives": site.get("directives") or "",
+        "concrete": [name for name in site["server_names"] or [] if re.fullmatch(r"[\w-]+(\.[\w-]+)+", name)],
         "headers": headers.replace("        add_header", "    add_header"), "locations": locations,
     }
     default = not site["server_names"]
@@ -622,6 +626,7 @@ def _check_listeners(sites: list[Mapping[str, Any]], found: list[tuple[str, str]
                     speaks = {True: "speaks TLS", False: "is plain"}
                     found.append((where, f"{_listen_text(socket)} {speaks[listen['tls']]} here and {speaks[tls]} in "
                                          f"{other}. Write another port, or `tls` in both sites."))
+                    break
 
 
 def _check_names(sites: list[Mapping[str, Any]], found: list[tuple[str, str]]) -> None:

@@ -20,6 +20,8 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.frontdesk.webstack.plugins.module_utils.env_file import format_env_file
+
 from . import django_settings, nginx_render, routes, servers, services, sources
 from .schema import InventoryError, Problems, apply, describe, suggest
 
@@ -37,10 +39,12 @@ EDGE = "webstack_edge"
 
 # At most 24 characters, so that "ws-NAME" stays within the 32 of a user name.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
-_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_URL_PATH = re.compile(r"/([\w.~-]+/)+")
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(\))?")
 _DEVELOPMENT = re.compile(r"runserver|flask\s+run|\.run\b")
-_VITE = re.compile(r"\bvite(\s+(dev|serve|preview)\b|\s*$|\s+-)|npm\s+(run\s+)?(dev|serve|start|preview)\b")
+_VITE = re.compile(r"\bvite(\s+(dev|serve|preview)\b|\s*$|\s+-)|\bvue-cli-service\s+serve\b|"
+                   r"(npm|yarn|bun)\s+(run\s+)?(dev|serve|start|preview)(?![\w:-])")
 
 
 def role_options(role: str) -> dict[str, Any]:
@@ -135,7 +139,7 @@ class _Normaliser:
                 result[name] = next(iter(given.values()))[1]
         checked = apply(result, options, "", self.problems)
         self.nginx_settings = {
-            host: apply({k: v for k, v in self.variables[host].items() if k in nginx}, nginx, host, self.problems)
+            host: apply({k: v for k, v in self.variables[host].items() if k in nginx}, nginx, "", self.problems)
             for host in self.groups.get(EDGE, []) if host in self.variables}
         if not str(checked["webstack_root"]).startswith("/"):
             self.problems.add("webstack_root", "must be an absolute path, such as /srv/webstack.")
@@ -186,7 +190,8 @@ class _Normaliser:
         if name is None:
             return False
         if name in self.names:
-            if self.names[name].split("[")[0] != path.split("[")[0]:
+            # Twice in lists of one kind: `_items` has said so.
+            if re.split(r"\[|__", self.names[name])[0] != re.split(r"\[|__", path)[0]:
                 self.problems.add(f"{path}.name", f"{name!r} is taken by {self.names[name]}. Apps and services share "
                                                   "the names of their units: give each its own.")
             return False
@@ -223,14 +228,14 @@ class _Normaliser:
             return
         name = item["name"]
         server = self._server(item["server"], path)
-        source = sources.check(item.pop("source") or {}, f"{path}.source", self.problems)
-        for key in ("directory", "requirements", "manage"):
-            if item.get(key) and (item[key].startswith("/") or ".." in item[key].split("/")):
-                self.problems.add(f"{path}.{key}", f"is {describe(item[key])}; write a path inside the source.")
-        if framework == "django" and item["settings_module"] and not item["callable"]:
-            item["callable"] = f"{item['settings_module'].rpartition('.')[0]}.wsgi:application".lstrip(".")
+        given = item.pop("source")
+        source = sources.check(given, f"{path}.source", self.problems) if given is not None else {}
+        self._check_inside(item, ("directory", "requirements", "manage"), path)
+        if framework == "django":
+            self._check_django(item, path)
         self._check_callable(item["callable"], path)
         self._check_env(item["env"], path)
+        self._check_port(item["port"], path)
         root = posixpath.join(self.settings["webstack_root"], "apps", name)
         app = {
             **item,
@@ -251,6 +256,35 @@ class _Normaliser:
             app["media_root"] = item["media_root"] or f"{root}/shared/media"
         self.apps[name] = app
 
+    def _check_inside(self, item: Mapping[str, Any], keys: Iterable[str], path: str, what: str = "the source") -> None:
+        for key in keys:
+            if item.get(key) and (item[key].startswith("/") or ".." in item[key].split("/")):
+                self.problems.add(f"{path}.{key}", f"is {describe(item[key])}; write a path inside {what}.")
+
+    def _check_django(self, item: dict[str, Any], path: str) -> None:
+        """Check what the settings' wrapper is made from, and fill in the callable."""
+        module = item["settings_module"]
+        if module and not _MODULE.fullmatch(module):
+            self.problems.add(f"{path}.settings_module", f"is {describe(module)}; write the module as Python imports "
+                                                         "it, for example `shop.settings`.")
+        elif module and not item["callable"]:
+            item["callable"] = f"{module.rpartition('.')[0]}.wsgi:application".lstrip(".")
+        for key in ("static", "media"):
+            url = item[f"{key}_url"]
+            if item[key] and not _URL_PATH.fullmatch(url):
+                self.problems.add(f"{path}.{key}_url", f"is {describe(url)}; write a path with a slash at both ends, "
+                                                       f"such as `/{key}/`, or `{key}: false` where others serve it.")
+        if item["static"] and item["media"] and item["static_url"] == item["media_url"]:
+            self.problems.add(f"{path}.media_url", f"is {describe(item['media_url'])}, as is `static_url`. Write "
+                                                   "another one.")
+        if item["media_root"] and not item["media_root"].startswith("/"):
+            self.problems.add(f"{path}.media_root", f"is {describe(item['media_root'])}; write an absolute path on the "
+                                                    "app's hosts.")
+
+    def _check_port(self, port: int | None, path: str) -> None:
+        if port is not None and not 1 <= port <= 65535:
+            self.problems.add(f"{path}.port", f"is {port}; write a port from 1 to 65535, or leave it out.")
+
     def _check_callable(self, value: str | None, path: str) -> None:
         if not value or _CALLABLE.fullmatch(value):
             return
@@ -262,12 +296,13 @@ class _Normaliser:
 
     def _check_env(self, env: Mapping[str, Any], path: str) -> None:
         for key, value in env.items():
-            if not _ENV.fullmatch(str(key)):
-                self.problems.add(f"{path}.env.{key}", "is no name of an environment variable: letters, digits and _.")
-            if value is None or isinstance(value, (Mapping, list)):
-                self.problems.add(f"{path}.env.{key}", "must be text or a number.")
-            elif "\0" in str(value):
-                self.problems.add(f"{path}.env.{key}", "has a NUL character, which no environment can hold.")
+            if value is None or isinstance(value, (Mapping, list, tuple)):
+                self.problems.add(f"{path}.env.{key}", "must be text or a number; write \"\" for an empty one.")
+                continue
+            try:
+                format_env_file({str(key): value})
+            except ValueError as error:
+                self.problems.add(f"{path}.env.{key}", str(error))
 
     def _hand_written(self, path: str, item: dict[str, Any], server_name: str) -> None:
         if not self._claim(item["name"], path):
@@ -275,6 +310,7 @@ class _Normaliser:
         server = servers.load()[server_name]
         self._check_callable(item["callable"], path)
         self._check_env(item["env"], path)
+        self._check_port(item["port"], path)
         self.services[item["name"]] = {
             **item,
             "origin": path, "server": server_name, "hosts": self._hosts_of(item, path),
@@ -290,7 +326,11 @@ class _Normaliser:
         given, dist = item.pop("source"), item["dist"]
         if bool(given) == bool(dist):
             self.problems.add(path, "needs either a `source` to build from or a `dist` folder that is built already.")
-        source = {"kind": "folder", "folder": dist}
+        self._check_inside(item, ("directory",), path)
+        self._check_inside(item["build"], ("output",), f"{path}.build")
+        self._check_inside(item, ("settings_file",), path, "the site")
+        # What is built is what git ignores, as a rule.
+        source = {"kind": "folder", "folder": dist, "built": True}
         if given:
             source = sources.check(given, f"{path}.source", self.problems)
             if source.get("kind") == "package":
@@ -307,13 +347,13 @@ class _Normaliser:
         }
 
     def _unique_ports(self) -> None:
-        taken: dict[tuple[str, int], str] = {}
+        taken: dict[tuple[str, int], Mapping[str, Any]] = {}
         for record in [*self.apps.values(), *self.services.values()]:
             for host in record["hosts"]:
-                other = taken.setdefault((host, record["port"]), record["origin"])
-                if other != record["origin"]:
-                    self.problems.add(f"{record['origin']}.port", f"{record['port']} on {host} is taken by {other}. "
-                                                                  f"Write another one, for example "
+                other = taken.setdefault((host, record["port"]), record)
+                if other is not record:
+                    self.problems.add(f"{record['origin']}.port", f"{record['port']} on {host} is taken by "
+                                                                  f"{other['origin']}. Write another one, for example "
                                                                   f"`port: {record['port'] + 1}`.")
 
     # -- who talks to whom -------------------------------------------------------------------------------------
@@ -397,8 +437,8 @@ class _Normaliser:
             app["static_folder"] = self.static_folder(app["name"])
             app["static_remote"] = any(edge not in app["hosts"] for edge, _site in sites)
             app["media_by_app"] = bool(app["media"] and remote)
-            origins = [f"{'https' if site.get('tls') else 'http'}://{name}{port}" for _edge, site in sites
-                       for name in site["server_names"] or [] if not name.startswith("~")
+            origins = [f"{'https' if site.get('tls') else 'http'}://{host}{port}" for _edge, site in sites
+                       for name in site["server_names"] or [] for host in _hosts_of_name(name)
                        for port in _ports(site)]
             app["origins"] = list(dict.fromkeys(origins))
             django_settings.add_to(app)
@@ -413,36 +453,62 @@ class _Normaliser:
             for edge in hosts:
                 if edge in self.sites:
                     self.sites[edge].append(self._site(path, draft, edge))
+            if not self.sites.keys() & hosts:
+                self.problems.add(path, f"belongs on no host: none that has it is in the group {EDGE}. Add the hosts "
+                                        "that run nginx to this group.")
         for edge, sites in self.sites.items():
-            for path, message in nginx_render.check_sites(sites):
+            # A site that is wrong in itself cannot be compared with others.
+            whole = [site for site in sites if not self._in_error(site["origin"])]
+            for path, message in nginx_render.check_sites(whole, self.nginx_settings.get(edge)):
                 self.problems.add(path, message)
+
+    def _in_error(self, path: str) -> bool:
+        return any(problem.path == path or problem.path.startswith((f"{path}.", f"{path}["))
+                   for problem in self.problems.items)
 
     def _site(self, path: str, draft: dict[str, Any], edge: str) -> dict[str, Any]:
         context = _RouteContext(self, edge)
         resolved = []
         for index, route in enumerate(draft["routes"] or []):
             where = f"{path}.routes[{index}]"
-            record = routes.resolve(route, where, context)
+            record = routes.resolve(route, where, context) if route is not None else None
             if record:
                 resolved.append(record)
-                resolved += self._beside(record, resolved)
+        resolved = self._with_files(resolved)
         site = {**draft, "origin": path, "routes": resolved}
         site["listen"] = nginx_render.listeners(site, self.problems)
         return site
 
-    def _beside(self, route: dict[str, Any], before: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the routes that follow from a route to a Django app: its static files and its uploads."""
-        app = self.apps.get(route.get("app", ""))
-        if not app or app["framework"] != "django":
-            return []
-        folders = []
-        if app["static"]:
-            folders.append((app["static_url"], self.static_folder(app["name"]), False))
-        if app["media"] and not app["media_by_app"]:
-            folders.append((app["media_url"], app["media_root"], True))
-        taken = {other["path"] for other in before}
-        return [routes.folder_route(f"{route['origin']}.app", path, folder, uploads=uploads)
-                for path, folder, uploads in folders if path not in taken]
+    def _with_files(self, given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the routes of a site and those that follow from its Django apps: static files and uploads.
+
+        A route of the user's own to the same path wins; two apps with one path are a mistake.
+        """
+        own = {route["path"].rstrip("/") for route in given if route["match"] == "prefix"}
+        made: dict[str, str] = {}
+        result = []
+        for route in given:
+            result.append(route)
+            app = self.apps.get(route.get("app", ""))
+            for key, url, folder in self._folders(app) if app else ():
+                other = made.setdefault(url, app["name"])
+                if url.rstrip("/") in own or (other == app["name"] and folder in [one.get("folder") for one in result]):
+                    continue
+                if other != app["name"]:
+                    self.problems.add(f"{app['origin']}.{key}_url", f"{url} is that of {other} too, on one site "
+                                      f"({route['origin']}). Write another one, in the app's settings and here.")
+                    continue
+                result.append(routes.folder_route(f"{route['origin']}.app", url, folder, uploads=key == "media"))
+        return result
+
+    def _folders(self, app: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """Return (key, URL path, folder) of the files of an app that the window hands out."""
+        found = []
+        if app.get("static"):
+            found.append(("static", app["static_url"], self.static_folder(app["name"])))
+        if app.get("media") and not app["media_by_app"]:
+            found.append(("media", app["media_url"], app["media_root"]))
+        return found
 
     def static_folder(self, name: str) -> str:
         return posixpath.join(self.settings["webstack_root"], "static", name)
@@ -492,10 +558,17 @@ def default_port(name: str) -> int:
     return 20000 + zlib.crc32(name.encode()) % 10000
 
 
+def _hosts_of_name(name: str) -> list[str]:
+    """Return the hosts of an origin for one of nginx's names: ".x" is x and all below it, "~x" could be anything."""
+    return [] if name.startswith("~") else [name[1:], f"*{name}"] if name.startswith(".") else [name]
+
+
 def _ports(site: Mapping[str, Any]) -> list[str]:
     """Return the ports that a browser's origin shows: ":8080", or "" for the scheme's own."""
     own = "443" if site.get("tls") else "80"
     ports = [str(item).rpartition(":")[2] for item in site.get("listen") or []]
+    if site.get("tls"):
+        ports = [port for port in ports if port != "80"]  # always plain: it leads to HTTPS
     return list(dict.fromkeys("" if port == own else f":{port}" for port in ports)) or [""]
 
 

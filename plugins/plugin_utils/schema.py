@@ -72,14 +72,14 @@ def apply(value: Any, options: Mapping[str, Mapping[str, Any]], path: str, probl
     """
     if not isinstance(value, Mapping):
         problems.add(path, f"is {describe(value)}, and must be a dictionary with the keys {', '.join(options)}.")
-        value = {}
+        return {key: _default(spec, _below(path, key), problems) for key, spec in options.items()}
     for key in value:
         if key not in options:
             hint = suggest(key, options) or f" Known here: {', '.join(sorted(options))}."
-            problems.add(f"{path}.{key}", f"is not known.{hint}")
+            problems.add(_below(path, key), f"is not known.{hint}")
     result = {}
     for key, spec in options.items():
-        where = f"{path}.{key}"
+        where = _below(path, key)
         given = value.get(key)
         if given is None:
             if spec.get("required"):
@@ -88,6 +88,10 @@ def apply(value: Any, options: Mapping[str, Mapping[str, Any]], path: str, probl
         else:
             result[key] = _convert(given, spec, where, problems)
     return result
+
+
+def _below(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else str(key)
 
 
 def _default(spec: Mapping[str, Any], path: str, problems: Problems) -> Any:
@@ -112,14 +116,18 @@ def _convert(value: Any, spec: Mapping[str, Any], path: str, problems: Problems)
     try:
         result = _CONVERT[kind](value)
     except (TypeError, ValueError):
-        problems.add(path, f"is {describe(value)}, and must be {_KIND[kind]}.")
+        # What should have been a dictionary or a list is not shown: it may be a whole environment, with its secrets.
+        shown = describe(value) if kind not in ("dict", "list") or value is None else _sort(value)
+        problems.add(path, f"is {shown}, and must be {_KIND[kind]}.")
         return _default(spec, path, problems)
     if kind == "list":
         if spec.get("options"):
             return [apply(item, spec["options"], f"{path}[{index}]", problems) for index, item in enumerate(result)]
         if spec.get("elements", "raw") != "raw":
             inner = {"type": spec["elements"], "choices": spec.get("choices")}
-            return [_convert(item, inner, f"{path}[{index}]", problems) for index, item in enumerate(result)]
+            items = [_item(item, inner, f"{path}[{index}]", problems) for index, item in enumerate(result)]
+            # Dictionaries keep their places, for the paths of later messages; of the rest only what is right goes on.
+            return items if spec["elements"] == "dict" else [item for item in items if item is not None]
         return result
     if kind == "dict" and spec.get("options"):
         return apply(result, spec["options"], path, problems)
@@ -128,6 +136,13 @@ def _convert(value: Any, spec: Mapping[str, Any], path: str, problems: Problems)
         words = [str(choice) for choice in choices]
         problems.add(path, f"is {describe(value)}, and must be one of {', '.join(words)}.{suggest(str(value), words)}")
     return result
+
+
+def _item(value: Any, spec: Mapping[str, Any], path: str, problems: Problems) -> Any:
+    if value is None:
+        problems.add(path, f"is empty, and must be {_KIND[spec['type']]}.")
+        return None
+    return _convert(value, spec, path, problems)
 
 
 def _text(value: Any) -> str:
@@ -188,6 +203,12 @@ def describe(value: Any) -> str:
         return "a list"
     text = str(value)
     return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _sort(value: Any) -> str:
+    if isinstance(value, (Mapping, list, tuple)):
+        return describe(value)
+    return "true or false" if isinstance(value, bool) else "a number" if isinstance(value, (int, float)) else "text"
 
 
 def _first_sentence(spec: Mapping[str, Any]) -> str:

@@ -10,8 +10,6 @@ and is no part of the release: all hosts run the same one.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -182,8 +180,8 @@ def service_record(app: Mapping[str, Any], shared: Mapping[str, Any] | None = No
 
     ``app`` has `name`, `origin`, `server`, `hosts`, `user`, `callable`, `settings` (with defaults), `health`, `listen`
     and `allow`; an app has `root` and a `directory` inside its source, an item written by hand an absolute
-    `directory`, a `virtualenv` and `env`. The record of an app carries the placeholder for its release, the one of an
-    item is complete: its release is a digest of itself. Raises InventoryError.
+    `directory`, a `virtualenv` and `env`. The release of the record is None, and its texts carry the placeholder, until
+    ``with_release`` fills it in. Raises InventoryError.
     """
     server = server or servers.load()[app["server"]]
     by_hand = bool(app.get("virtualenv"))
@@ -199,7 +197,7 @@ def service_record(app: Mapping[str, Any], shared: Mapping[str, Any] | None = No
         "framework": app.get("framework") or "",
         "server": server.name,
         "hosts": list(app["hosts"]),
-        "release": RELEASE,
+        "release": None,
         "user": app["user"],
         "root": root,
         "directory": (app["directory"] if by_hand else
@@ -226,10 +224,13 @@ def service_record(app: Mapping[str, Any], shared: Mapping[str, Any] | None = No
             service=draft, settings=settings, allow=peers)
     draft["check"] = server.check(draft)
     draft["units"] = _units(draft, app, server)
-    if by_hand:
-        text = json.dumps(draft, sort_keys=True)
-        return with_release(draft, hashlib.sha256(text.encode()).hexdigest()[:12])
     return draft
+
+
+def content(record: Mapping[str, Any]) -> list[Any]:
+    """Return what of the record makes its release what it is: where it listens, and for whom, does not."""
+    units = {name: text for name, text in record["units"].items() if name.endswith("@.service")}
+    return [record["server"], record["user"], record["directory"], record["callable"], record["config"], units]
 
 
 def _units(draft: Mapping[str, Any], app: Mapping[str, Any], server: servers.Server) -> dict[str, str]:
@@ -326,7 +327,7 @@ def _replace(value: Any, words: Mapping[str, str]) -> Any:
 def with_release(record: Mapping[str, Any], release: str) -> dict[str, Any]:
     """Return the record with the release's ID in the place of the placeholder."""
     # The environment is the user's own text: nothing is replaced in it.
-    return {**_replace(record, {RELEASE: release}), "env": dict(record.get("env") or {})}
+    return {**_replace(record, {RELEASE: release}), "release": release, "env": dict(record.get("env") or {})}
 
 
 def for_host(record: Mapping[str, Any], host: str) -> dict[str, Any]:
@@ -344,14 +345,23 @@ def for_host(record: Mapping[str, Any], host: str) -> dict[str, Any]:
     return {**record, "listen": listen, "allow": allow, "units": _replace(record["units"], words)}
 
 
+#: what the module `app_service` takes
+_FOR_MODULE = ("name", "origin", "framework", "server", "release", "user", "root", "directory", "bin", "callable", "config",
+               "env_file", "by_hand", "units", "listen", "allow", "protocol", "shared_socket", "public", "check", "health",
+               "settings")
+
+
 def services_of(plan: Mapping[str, Any], host: str, server: str) -> list[dict[str, Any]]:
-    """Return the records of the services that ``server`` runs on ``host``, ready for the module ``app_service``."""
-    records = []
-    for name in plan["hosts"].get(host, {}).get("services", []):
-        record = plan["services"][name]
-        if record["server"] != server:
-            continue
-        if "units" not in record:
-            record = service_record(record)
-        records.append(for_host(record, host))
-    return records
+    """Return the records of the services that ``server`` runs on ``host``, without the environments."""
+    records = [for_host(record, host) for record in _of(plan, host, server)]
+    return [{key: record[key] for key in _FOR_MODULE} for record in records]
+
+
+def environments_of(plan: Mapping[str, Any], host: str, server: str) -> dict[str, dict[str, str]]:
+    """Return the environments of the services that were written by hand; the release stage writes those of apps."""
+    return {record["name"]: dict(record["env"]) for record in _of(plan, host, server) if record["by_hand"]}
+
+
+def _of(plan: Mapping[str, Any], host: str, server: str) -> list[Mapping[str, Any]]:
+    names = plan["hosts"].get(host, {}).get("services", [])
+    return [plan["services"][name] for name in names if plan["services"][name]["server"] == server]

@@ -49,6 +49,7 @@ _TEMPLATE = """\
 {{ headers({"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox",
             "Content-Disposition": "$webstack_disposition"}, cache=route.cache) }}
 {% else %}
+        #@needs folder {{ route.folder }}
 {{ headers({"X-Content-Type-Options": "nosniff"}, cache=route.cache) }}
 {% endif %}
         location ~ {{ hidden }} {

@@ -31,6 +31,7 @@ def _resolve(route: Mapping[str, Any], context: Context) -> dict[str, Any] | Non
 # the last releases lie side by side: a page that was loaded before a release still finds its own.
 _TEMPLATE = """\
     location {{ location }} {
+        #@needs folder {{ route.root }}/current/
         alias {{ quote(route.root ~ "/current/") }};
         try_files $uri {{ quote(route.path ~ "index.html") }};
 {{ headers({"X-Content-Type-Options": "nosniff"}, cache="no-cache") }}

@@ -69,6 +69,9 @@ def check(source: Any, path: str, problems: Problems) -> dict[str, Any]:
         problems.add(path, f"needs exactly one of the keys {', '.join(kinds)}.{hint}")
         return {}
     kind = kinds[found[0]]
+    if source[kind.name] == "":
+        problems.add(f"{path}.{kind.name}", f"is empty. {kind.options[kind.name]['description']}")
+        return {}
     result = apply(source, kind.options, path, problems)
     kind.check(result, path, problems)
     return {"kind": kind.name, **result}

@@ -18,16 +18,20 @@ IGNORED = {".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv"
            ".pytest_cache", ".ruff_cache", ".cache", ".DS_Store", ".env"}
 
 
-def listed(folder: Path) -> list[str]:
-    """Return the relative paths of the files to take, sorted. What git ignores stays out."""
-    names = _by_git(folder)
+class ListError(Exception):
+    """git refuses to say which files it ignores; the message is git's reason."""
+
+
+def listed(folder: Path, ask_git: bool = True) -> list[str]:
+    """Return the relative paths of the files to take, sorted. What git ignores stays out, if it is to be asked."""
+    names = _by_git(folder) if ask_git else None
     if names is None:
         names = [str((Path(root) / name).relative_to(folder))
                  for root, folders, files in os.walk(folder) for name in [*files, *folders]
                  if name in files or (Path(root) / name).is_symlink()]
     return sorted(name for name in names
                   if not IGNORED.intersection(Path(name).parts) and not name.endswith((".pyc", ".sqlite3"))
-                  and os.path.lexists(folder / name))
+                  and ((folder / name).is_symlink() or (folder / name).is_file()))
 
 
 def _by_git(folder: Path) -> list[str] | None:
@@ -35,9 +39,15 @@ def _by_git(folder: Path) -> list[str] | None:
     try:
         answer = subprocess.run(
             ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+            capture_output=True, check=True, env={**os.environ, "LC_ALL": "C"})
+    except OSError:
         return None
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.decode(errors="replace").strip()
+        if "not a git repository" in reason:
+            return None
+        # Another owner's checkout, for one: without git's word, files that it ignores, secrets, would go along.
+        raise ListError(reason.splitlines()[0] if reason else f"it ended with {error.returncode}.") from None
     return list(dict.fromkeys(name for name in answer.stdout.decode(errors="surrogateescape").split("\0") if name))
 
 

@@ -17,13 +17,17 @@ def _resolve(source: Mapping[str, Any], base: Path, _cache: Path) -> Resolved:
     if not folder.is_dir():
         raise SourceError("folder", f"there is no folder {folder} on the controller. Write its path, absolute or "
                                     "seen from the inventory's folder.")
-    names = _files.listed(folder)
+    try:
+        names = _files.listed(folder, ask_git=not source.get("built"))
+    except _files.ListError as error:
+        raise SourceError("folder", f"git cannot say which files of {folder} it ignores: {error}") from None
     if not names:
         raise SourceError("folder", f"{folder} has no files, or git ignores them all.")
 
     def read(name: str) -> str | None:
+        # Only what is packed counts: the hosts do not get a file that git ignores.
         path = folder / name
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+        return path.read_text(encoding="utf-8", errors="replace") if name in names and path.is_file() else None
 
     content = _files.digest(folder, names)
     return Resolved(content, f"folder {content[:8]}", lambda target: _files.pack(folder, names, target), read)

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gzip
 import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +59,43 @@ def _commit(url: str, version: str) -> str:
     for name in (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}", version):
         if name in refs:
             return refs[name]
-    known = sorted(name.split("/", 2)[2] for name in refs if name.startswith("refs/") and not name.endswith("^{}"))
+    known = sorted(name.split("/", 2)[2] for name in refs
+                   if name.startswith(("refs/heads/", "refs/tags/")) and not name.endswith("^{}"))
     raise SourceError("version", f"there is no branch or tag {version!r} in {_without_secret(url)}. It has: "
                                  f"{', '.join(known[:10]) or 'none'}. A commit must be written in full.")
+
+
+@contextlib.contextmanager
+def _alone(bare: Path) -> Iterator[None]:
+    """Sources are resolved side by side, and several may be of one repository."""
+    bare.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(bare.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(bare: Path, url: str, commit: str) -> None:
+    """Bring the commit into the cache; raises SourceError where the repository does not have it."""
+    if _has(bare, commit):
+        return
+    # What a run that was killed has left is mended by this.
+    _git("init", "--quiet", "--bare", str(bare))
+    try:
+        _git("-C", str(bare), "fetch", "--quiet", "--depth", "1", "--", url, commit)
+    except SourceError:
+        # Not every server hands out a commit by its name.
+        _git("-C", str(bare), "fetch", "--quiet", "--force", "--", url, "+refs/*:refs/remote/*")
+    if not _has(bare, commit):
+        raise SourceError("version", f"there is no commit {commit} in {_without_secret(url)}. Write a branch, a tag or "
+                                     "a whole commit ID that it has.")
+
+
+def _has(bare: Path, commit: str) -> bool:
+    try:
+        _git("-C", str(bare), "cat-file", "-e", f"{commit}^{{commit}}")
+    except SourceError:
+        return False
+    return True
 
 
 def _resolve(source: Mapping[str, Any], base: Path, cache: Path) -> Resolved:
@@ -72,22 +108,10 @@ def _resolve(source: Mapping[str, Any], base: Path, cache: Path) -> Resolved:
     commit = _commit(url, version)
     bare = cache / "git" / hashlib.sha256(url.encode()).hexdigest()[:16]
 
-    def fetch() -> None:
-        if not bare.is_dir():
-            bare.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _git("init", "--quiet", "--bare", str(bare))
-        try:
-            _git("-C", str(bare), "cat-file", "-e", f"{commit}^{{commit}}")
-        except SourceError:
-            try:
-                _git("-C", str(bare), "fetch", "--quiet", "--depth", "1", "--", url, commit, key="version")
-            except SourceError:
-                # Not every server hands out a commit by its name.
-                _git("-C", str(bare), "fetch", "--quiet", "--force", "--", url, "+refs/*:refs/remote/*",
-                     key="version")
+    with _alone(bare):
+        _fetch(bare, url, commit)
 
     def pack(target: Path) -> None:
-        fetch()
         archive = _git("-C", str(bare), "archive", "--format=tar", commit, key="version")
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = target.with_suffix(f".{os.getpid()}.partial")
@@ -96,7 +120,6 @@ def _resolve(source: Mapping[str, Any], base: Path, cache: Path) -> Resolved:
         os.replace(partial, target)
 
     def read(name: str) -> str | None:
-        fetch()
         try:
             return _git("-C", str(bare), "show", f"{commit}:{name}").decode(errors="replace")
         except SourceError:
