@@ -406,8 +406,8 @@ SELECT json_build_object(
         for name in state.databases:
             # C.UTF-8 is on every Debian, sorts the same on all of them, and does not change with an upgrade.
             lines += [
-                f"SELECT 'CREATE DATABASE \"{name}\" OWNER \"{owners[name]}\" TEMPLATE template0 ENCODING ''UTF8'' "
-                f"LOCALE ''C.UTF-8''' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{name}')",  # noqa: S608
+                f"SELECT 'CREATE DATABASE \"{name}\" OWNER \"{owners[name]}\" TEMPLATE template0 ENCODING ''UTF8'' "  # noqa: S608
+                f"LOCALE ''C.UTF-8''' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{name}')",
                 "\\gexec",
                 f'ALTER DATABASE "{name}" OWNER TO "{owners[name]}";',
                 f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC;',

@@ -412,10 +412,9 @@ class Service:
         if report is None:
             unit = f"webstack_import-{self.name}@{self.release}.service"
             state = self.systemd.show(unit).get(unit, {})
-            said = _tail(log) or self.systemd.journal(state.get("InvocationID", ""), unit)
             raise Failed(f"{self.origin}.callable {self.wanted['callable']!r}: the process ended while it was imported "
-                         f"({'exit' if good else state.get('Result')} {state.get('ExecMainStatus', '')}). It said:\n"
-                         f"{self._clean(said)}")
+                         f"({'exit-code' if good else state.get('Result')} {state.get('ExecMainStatus', '')}). Let the "
+                         f"module only define the app. It said:\n{self._clean(_tail(log)) or '(nothing)'}")
         if not report["ok"]:
             said = _tail(log, 12)
             text = wsgi_probe.explain(report, self.origin, self.wanted["callable"], self.wanted["health"])
@@ -468,6 +467,7 @@ class Service:
         self.systemd.stop(*sorted({*(unit for unit in units if unit.endswith(".socket")), *running}))
         for unit in units:
             (_RUNTIME / unit).unlink(missing_ok=True)
+        self.systemd.run("reset-failed", *(f"webstack_{kind}-{self.name}@*.service" for kind in _KINDS))
         shutil.rmtree(self.trial, ignore_errors=True)
 
     def give_up(self, reason: str) -> None:

@@ -33,7 +33,7 @@ def broken(stage, error):
     frames = [
         {"file": frame.filename, "line": frame.lineno, "name": frame.name, "code": (frame.line or "")[:200]}
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != __file__ and "importlib" not in frame.filename
+        if frame.filename != __file__ and "importlib" not in frame.filename and not frame.filename.startswith("<")
     ]
     if isinstance(error, SyntaxError) and error.filename:
         frames.append({"file": error.filename, "line": error.lineno or 0, "name": "", "code": (error.text or "").strip()})

@@ -9,6 +9,7 @@ that lists every mistake by its path. The keys, types and defaults are those of 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import posixpath
@@ -47,6 +48,7 @@ _VITE = re.compile(r"\bvite(\s+(dev|serve|preview)\b|\s*$|\s+-)|\bvue-cli-servic
                    r"(npm|yarn|bun)\s+(run\s+)?(dev|serve|start|preview)(?![\w:-])")
 
 
+@functools.cache
 def role_options(role: str) -> dict[str, Any]:
     """Return the options of the role's main entry point, as its argument spec has them."""
     with open(ROLES / role / "meta" / "argument_specs.yml", encoding="utf-8") as stream:

@@ -59,7 +59,9 @@ class InventoryError(Exception):
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest known word, or "" where none is near."""
-    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    known = list(known)
+    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
+    near = near or [name for name in known if len(str(word)) > 2 and str(name).startswith(str(word))]
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

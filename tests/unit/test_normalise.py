@@ -197,3 +197,422 @@ def test_a_mistake_is_told_once_by_its_path_and_with_what_to_write(variables, pa
     message = problems[0][1]
     assert [word for word in words if word not in message] == [], message
     assert message.rstrip("`").endswith((".", "?"))
+
+
+def apps(*names, **more):
+    return [flask(name=name, port=21000 + index, **more) for index, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("variables, path, words", [
+    ({"flask_apps": apps("a", "b", "a")}, "flask_apps[2].name", ["'a' is taken by flask_apps[0]"]),
+    ({"flask_apps__a": apps("a"), "flask_apps__b": apps("a")}, "flask_apps__b[0].name",
+     ["'a' is taken by flask_apps__a[0]"]),
+    ({"flask_apps": apps("a"), "flask_apps__b": apps("a")}, "flask_apps__b[0].name", ["'a' is taken by flask_apps[0]"]),
+    ({"flask_apps": [flask(name="a")], "django_apps": [django(name="a")]}, "django_apps[0].name",
+     ["'a' is taken by flask_apps[0]", "share the names of their units"]),
+    ({"flask_apps": [flask(name="a")], "uwsgi_services": [
+        {"name": "a", "user": "u", "directory": "/d", "virtualenv": "/v", "callable": "a:b"}]},
+     "uwsgi_services[0].name", ["'a' is taken by flask_apps[0]"]),
+    ({"vue_sites": [{"name": "a", "dist": "x"}, {"name": "a", "dist": "y"}]}, "vue_sites[1].name",
+     ["'a' is taken by vue_sites[0]"]),
+    ({"nginx_sites": [site(), site(server_names=["b.example.com"])]}, "nginx_sites[1].name",
+     ["'site' is taken by nginx_sites[0]"]),
+    ({"nginx_sites": [site(), site(name="b")]}, "nginx_sites[1].server_names[0]",
+     ["'www.example.com'", "nginx_sites[0].server_names[0]", "Write it once"]),
+    ({"nginx_sites": [site(server_names=[]), site(name="b", server_names=[], listen=["80"])]},
+     "nginx_sites[1].server_names", ["nginx_sites[0].server_names", "same port"]),
+    ({"nginx_sites": [site(listen=["8443"], tls={"certificate": "/c", "key": "/k"}),
+                      site(name="b", server_names=["b.example.com"], listen=["8443"])]},
+     "nginx_sites[1].listen", ["is plain here and speaks TLS in nginx_sites[0].listen"]),
+    ({"flask_apps": [flask(name="a", port=21000), flask(name="b", port=21000)]}, "flask_apps[1].port",
+     ["21000 on app1 is taken by flask_apps[0]", "`port: 21001`"]),
+    ({"flask_apps": [flask()], "nginx_sites": [site({"app": "shop"}, {"app": "shop"})]}, "nginx_sites[0].routes[1]",
+     ["'/'", "nginx_sites[0].routes[0]", "Write each path once"]),
+    ({"django_apps": [django(), django(name="wiki", settings_module="wiki.settings")],
+      "nginx_sites": [site({"app": "blog"}, {"app": "wiki", "path": "/wiki/"})], "hosts": {}},
+     "django_apps[1].static_url", ["/static/ is that of blog too", "nginx_sites[0].routes[1]"]),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_two_of_one(variables, path, words):
+    problems = refuse(**variables)
+    assert [where for where, _message in problems] == [path], problems
+    assert [word for word in words if word not in problems[0][1]] == [], problems[0][1]
+
+
+def test_an_app_is_the_same_on_all_its_hosts():
+    hosts = {"app1": {"flask_apps": [flask(callable="a:b")]}, "app2": {"flask_apps": [flask(callable="b:b")]}}
+    [(path, message)] = refuse(hosts=hosts)
+    assert path == "flask_apps[0].name"
+    assert "differs on app2" in message
+
+
+def test_a_setting_of_all_hosts_is_written_once():
+    [(path, message)] = refuse(hosts={"app1": {"webstack_root": "/srv/a"}, "app2": {"webstack_root": "/srv/b"}})
+    assert path == "webstack_root"
+    assert "differs between app1 and app2" in message
+
+
+@pytest.mark.parametrize("groups, hosts", [
+    ({"webstack_edge": []}, {}),
+    ({}, {"app1": {"nginx_sites": [site()]}}),
+])
+def test_a_site_that_belongs_on_no_host(groups, hosts):
+    everywhere = {} if hosts else {"nginx_sites": [site()]}
+    [(path, message)] = refuse(groups=groups, hosts=hosts, **everywhere)
+    assert path == "nginx_sites[0]"
+    assert "in the group webstack_edge" in message
+
+
+@pytest.mark.parametrize("addresses, host", [
+    ({**ADDRESSES, "app1": {}}, "app1"),
+    ({**ADDRESSES, "app1": {"ansible_host": "app1.example.com"}}, "app1"),
+    ({**ADDRESSES, "app1": {"webstack_address": "192.0.2.300"}}, "app1"),
+    ({**ADDRESSES, "edge1": {}}, "edge1"),
+])
+def test_an_address_is_needed_where_the_window_is_on_another_host(addresses, host):
+    [(path, message)] = refuse(addresses=addresses, flask_apps=[flask()], nginx_sites=[site({"app": "shop"})])
+    assert path == "webstack_address"
+    assert f"is missing for host {host}" in message
+    assert "edge1 sends requests to shop on app1" in message
+    assert f"host_vars/{host}.yml" in message
+
+
+def test_no_address_is_needed_on_one_host():
+    groups = {"webstack_edge": ["both"]}
+    plan = make(addresses={}, groups=groups, flask_apps=[flask(hosts="alone")], nginx_sites=[site({"app": "shop"})])
+    assert plan["apps"]["shop"]["listen"] == {"both": ["/run/webstack/shop.sock"]}
+
+
+def test_a_development_server_for_a_window_elsewhere():
+    [(path, message)] = refuse(webstack_environment="staging", flask_apps=[flask(server="development")],
+                               nginx_sites=[site({"app": "shop"})])
+    assert path == "flask_apps[0].server"
+    assert "edge1 routes to it from another one" in message
+
+
+def test_a_development_server_outside_production():
+    plan = make(webstack_environment="development", flask_apps=[flask(server="development", port=5000, hosts="alone")])
+    assert plan["services"]["shop"]["listen"] == {"both": ["127.0.0.1:5000"]}
+
+
+def test_all_mistakes_are_told_in_one_go():
+    problems = refuse(flask_apps=[flask(callable="x"), flask(name="b", hosts="nobody"), {"nam": "c"}],
+                      nginx_sites=[site({"app": "nope"})], webstack_root="srv")
+    assert {path for path, _message in problems} == {
+        "webstack_root", "flask_apps[0].callable", "flask_apps[1].hosts", "flask_apps[2].nam", "flask_apps[2].name",
+        "flask_apps[2].source", "flask_apps[2].callable", "nginx_sites[0].routes[0].app"}
+
+
+def test_mistakes_found_before_are_told_too():
+    problems = Problems()
+    problems.add("flask_apps[0].env.A", "cannot be read.")
+    with pytest.raises(InventoryError, match="cannot be read"):
+        normalise.normalise({"app1": {}}, {"all": ["app1"]}, problems)
+
+
+def test_no_secret_is_shown():
+    secret = "correct horse battery"
+    problems = refuse(flask_apps=[flask(env=f"PASSWORD={secret}"), flask(name="b", env={"A": [secret], "B-": secret,
+                                                                                       "C": secret + "\0"})])
+    assert problems
+    assert secret not in str(problems)
+
+
+# -- the plan: the joint between the stages; who changes a key here changes docs/architecture.md -------------------
+
+
+APP = {
+    "name", "origin", "framework", "server", "hosts", "user", "root", "source", "directory", "callable", "requirements",
+    "extra_requirements", "python", "packages", "env", "server_requirements", "files", "names", "https", "health",
+    "release", "archive", "port", "socket", "listen", "allow", "public", "settings", "writable",
+}
+DJANGO = APP | {
+    "settings_module", "manage", "migrate", "static", "static_url", "static_folder", "static_remote", "media",
+    "media_url", "media_root", "media_by_app", "origins", "behind_proxy",
+}
+SERVICE = {
+    "name", "origin", "framework", "server", "hosts", "release", "user", "root", "directory", "bin", "callable",
+    "config", "env_file", "env", "by_hand", "units", "listen", "allow", "protocol", "shared_socket", "public", "check",
+    "health", "settings",
+}
+VUE = {"name", "origin", "root", "source", "directory", "dist", "built", "build", "settings", "settings_file",
+       "release", "archive"}
+SITE = {"name", "origin", "server_names", "listen", "tls", "routes", "directives", "client_max_body_size"}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return make(
+        flask_apps=[flask(hosts="farm", env={"KEY": "secret", "N": 1})],
+        django_apps=[django(server="uwsgi")],
+        gunicorn_services=[{"name": "old", "user": "u", "directory": "/opt/old", "virtualenv": "/opt/old/venv",
+                            "callable": "old:app", "hosts": "alone", "env": {"A": "b"}}],
+        vue_sites=[{"name": "web", "source": {"git": "https://git.example.com/web.git", "version": "v1"}}],
+        nginx_sites=[site({"app": "shop", "path": "/api/"}, {"app": "blog", "path": "/blog/"},
+                          {"app": "old", "path": "/old/"}, {"vue": "web"})])
+
+
+def test_the_plan_has_these_keys(whole):
+    assert set(whole) == {"schema", "environment", "root", "keep", "cache", "apps", "services", "vue", "sites", "nginx",
+                          "hosts"}
+    assert whole["schema"] == 1
+    assert (whole["environment"], whole["root"], whole["keep"]) == ("production", "/srv/webstack", 5)
+
+
+@pytest.mark.parametrize("part, name, keys", [
+    ("apps", "shop", APP), ("apps", "blog", DJANGO), ("services", "shop", SERVICE), ("services", "blog", SERVICE),
+    ("services", "old", SERVICE), ("vue", "web", VUE), ("sites", "edge1", SITE),
+])
+def test_a_record_has_these_keys(whole, part, name, keys):
+    record = whole[part][name]
+    assert set(record[0] if part == "sites" else record) == keys
+
+
+def test_the_plan_is_plain_data(whole):
+    assert json.loads(json.dumps(whole)) == whole
+
+
+def test_what_belongs_on_which_host(whole):
+    assert whole["hosts"] == {
+        "edge1": {"apps": [], "services": [], "vue": ["web"], "static": ["blog"]},
+        "app1": {"apps": ["shop", "blog"], "services": ["shop", "blog"], "vue": [], "static": []},
+        "app2": {"apps": ["shop"], "services": ["shop"], "vue": [], "static": []},
+        "both": {"apps": [], "services": ["old"], "vue": [], "static": []},
+    }
+
+
+def test_an_app_record(whole):
+    shop = whole["apps"]["shop"]
+    assert {key: shop[key] for key in ("origin", "framework", "hosts", "user", "root", "env", "names", "release")} == {
+        "origin": "flask_apps[0]", "framework": "flask", "hosts": ["app1", "app2"], "user": "ws-shop",
+        "root": "/srv/webstack/apps/shop", "names": ["www.example.com"], "release": None,
+        "env": {"KEY": "secret", "N": "1", "WEBSTACK_SHARED": "/srv/webstack/apps/shop/shared"}}
+    assert shop["health"] == {"path": "/", "status": [200], "timeout": 10, "host": "www.example.com", "https": False}
+    assert shop["server_requirements"] == ["gunicorn==27.0.1"]
+
+
+def test_a_route_has_what_the_window_needs_and_nothing_else(whole):
+    [record] = whole["sites"]["edge1"]
+    assert record["listen"] == [{"address": "*", "port": 80, "tls": False}]
+    by_path = {route["path"]: route for route in record["routes"]}
+    port = whole["apps"]["shop"]["port"]
+    assert by_path["/api/"] == {
+        "origin": "nginx_sites[0].routes[0]", "kind": "app", "path": "/api/", "match": "prefix", "directives": "",
+        "app": "shop", "protocol": "http", "servers": [f"192.0.2.11:{port}", f"192.0.2.12:{port}"], "timeout": 35,
+        "buffering": True}
+    assert by_path["/blog/"]["protocol"] == "uwsgi"
+    assert by_path["/static/"]["folder"] == "/srv/webstack/static/blog"
+    assert by_path["/static/"]["origin"] == "nginx_sites[0].routes[1].app"
+    assert "/media/" not in by_path  # the window is elsewhere: the app hands its uploads out
+    assert by_path["/"]["root"] == "/srv/webstack/vue/web"
+
+
+# -- where apps listen ---------------------------------------------------------------------------------------------
+
+
+UNIX = "/run/webstack/shop.sock"
+
+
+@pytest.mark.parametrize("edges, hosts, listen, allow, servers", [
+    (["both"], "alone", {"both": [UNIX]}, {}, {"both": [f"unix:{UNIX}"]}),
+    (["edge1"], "webstack_app", {"app1": [UNIX, "192.0.2.11:21000"]}, {"app1": ["192.0.2.1"]},
+     {"edge1": ["192.0.2.11:21000"]}),
+    (["edge1"], "farm", {"app1": [UNIX, "192.0.2.11:21000"], "app2": [UNIX, "192.0.2.12:21000"]},
+     {"app1": ["192.0.2.1"], "app2": ["192.0.2.1"]}, {"edge1": ["192.0.2.11:21000", "192.0.2.12:21000"]}),
+    (["edge1", "both"], "alone", {"both": [UNIX, "192.0.2.20:21000"]}, {"both": ["192.0.2.1"]},
+     {"edge1": ["192.0.2.20:21000"], "both": [f"unix:{UNIX}"]}),
+    (["both", "app1"], "farm", {"app1": [UNIX, "192.0.2.11:21000"], "app2": [UNIX, "192.0.2.12:21000"]},
+     {"app1": ["192.0.2.20"], "app2": ["192.0.2.11", "192.0.2.20"]},
+     {"both": ["192.0.2.11:21000", "192.0.2.12:21000"], "app1": [f"unix:{UNIX}", "192.0.2.12:21000"]}),
+    (["edge1"], "app2", {"app2": [UNIX, "192.0.2.12:21000"]}, {"app2": ["192.0.2.1"]}, {"edge1": ["192.0.2.12:21000"]}),
+])
+def test_the_socket_is_unix_on_one_host_and_tcp_between_hosts(edges, hosts, listen, allow, servers):
+    plan = make(groups={"webstack_edge": edges}, flask_apps=[flask(hosts=hosts, port=21000)],
+                nginx_sites=[site({"app": "shop"})])
+    for record in (plan["apps"]["shop"], plan["services"]["shop"]):
+        assert (record["listen"], {host: sorted(peers) for host, peers in record["allow"].items()}) == (listen, allow)
+    assert {edge: plan["sites"][edge][0]["routes"][0]["servers"] for edge in edges} == servers
+
+
+def test_without_a_site_only_the_unix_socket():
+    plan = make(flask_apps=[flask()], addresses={})
+    assert plan["apps"]["shop"]["listen"] == {"app1": [UNIX]}
+
+
+def test_ipv6_addresses_have_brackets():
+    addresses = {**ADDRESSES, "app1": {"webstack_address": "2001:DB8:0::11"}}
+    plan = make(addresses=addresses, flask_apps=[flask(port=21000)], nginx_sites=[site({"app": "shop"})])
+    assert plan["sites"]["edge1"][0]["routes"][0]["servers"] == ["[2001:db8::11]:21000"]
+
+
+def test_a_port_does_not_move_when_apps_come_and_go():
+    alone = make(flask_apps=[flask()])["apps"]["shop"]["port"]
+    among = make(flask_apps=[flask(name="a"), flask(), flask(name="b")])["apps"]["shop"]["port"]
+    assert alone == among
+    assert 20000 <= alone < 30000
+
+
+# -- what follows from the sites -----------------------------------------------------------------------------------
+
+
+TLS = {"certificate": "/c.pem", "key": "/k.pem"}
+
+
+@pytest.mark.parametrize("sites, names, origins, host, https", [
+    ([], [], [], "localhost", False),
+    ([{}], ["www.example.com"], ["http://www.example.com"], "www.example.com", False),
+    ([{"tls": TLS}], ["www.example.com"], ["https://www.example.com"], "www.example.com", True),
+    ([{"listen": ["8080"]}], ["www.example.com"], ["http://www.example.com:8080"], "www.example.com", False),
+    ([{"listen": ["80", "8443"], "tls": TLS}], ["www.example.com"], ["https://www.example.com:8443"],
+     "www.example.com", True),
+    ([{"server_names": ["*.example.com", "example.com"]}], ["*.example.com", "example.com"],
+     ["http://*.example.com", "http://example.com"], "example.com", False),
+    ([{"server_names": [".example.com"]}], [".example.com"], ["http://example.com", "http://*.example.com"],
+     "localhost", False),
+    ([{"server_names": [r"~^a\d\.example\.com$", "a.example.com"]}], [r"~^a\d\.example\.com$", "a.example.com"],
+     ["http://a.example.com"], "a.example.com", False),
+    ([{}, {"name": "b", "server_names": ["b.example.com"], "tls": TLS}], ["www.example.com", "b.example.com"],
+     ["http://www.example.com", "https://b.example.com"], "www.example.com", True),
+    ([{"server_names": []}], [], [], "localhost", False),
+])
+def test_names_and_origins_come_from_the_sites(sites, names, origins, host, https):
+    app = make(django_apps=[django()], nginx_sites=[site({"app": "blog"}, **more) for more in sites])["apps"]["blog"]
+    assert (app["names"], app["origins"]) == (names, origins)
+    assert (app["health"]["host"], app["health"]["https"]) == (host, https)
+
+
+@pytest.mark.parametrize("edges, more, folders, by_app", [
+    (["both"], {}, {"/static/": "/srv/webstack/static/blog", "/media/": "/srv/webstack/apps/blog/shared/media"}, False),
+    (["both"], {"media_root": "/mnt/up"}, {"/static/": "/srv/webstack/static/blog", "/media/": "/mnt/up"}, False),
+    (["both"], {"media": False}, {"/static/": "/srv/webstack/static/blog"}, False),
+    (["both"], {"static": False}, {"/media/": "/srv/webstack/apps/blog/shared/media"}, False),
+    (["both"], {"static_url": "/s/", "media_url": "/m/"},
+     {"/s/": "/srv/webstack/static/blog", "/m/": "/srv/webstack/apps/blog/shared/media"}, False),
+    (["edge1"], {}, {"/static/": "/srv/webstack/static/blog"}, True),
+])
+def test_the_window_hands_out_the_files_of_a_django_app(edges, more, folders, by_app):
+    plan = make(groups={"webstack_edge": edges}, django_apps=[django(hosts="alone", **more)],
+                nginx_sites=[site({"app": "blog"})])
+    found = [route for route in plan["sites"][edges[0]][0]["routes"] if route["kind"] == "folder"]
+    assert {route["path"]: route["folder"] for route in found} == folders
+    assert [route["uploads"] for route in found] == [path in ("/media/", "/m/") for path in folders]
+    assert plan["apps"]["blog"]["media_by_app"] is by_app
+
+
+@pytest.mark.parametrize("routes", [
+    [{"app": "blog"}, {"folder": "/srv/own", "path": "/static/"}],
+    [{"folder": "/srv/own", "path": "/static"}, {"app": "blog"}],
+])
+def test_a_route_of_the_users_own_wins_in_any_order(routes):
+    plan = make(django_apps=[django()], nginx_sites=[site(*routes)])
+    folders = [route["folder"] for route in plan["sites"]["edge1"][0]["routes"] if route["kind"] == "folder"]
+    assert folders == ["/srv/own"]
+
+
+def test_an_app_with_two_routes_has_its_files_once():
+    plan = make(django_apps=[django()], nginx_sites=[site({"app": "blog"}, {"app": "blog", "path": "/slow/"})])
+    assert [route["path"] for route in plan["sites"]["edge1"][0]["routes"]] == ["/", "/static/", "/slow/"]
+
+
+# -- what may be written in several ways ---------------------------------------------------------------------------
+
+
+def test_lists_with_a_suffix_are_appended():
+    plan = make(flask_apps=apps("a"), flask_apps__later=[flask(name="c")], flask_apps__b=[flask(name="b")])
+    assert {name: app["origin"] for name, app in plan["apps"].items()} == {
+        "a": "flask_apps[0]", "b": "flask_apps__b[0]", "c": "flask_apps__later[0]"}
+
+
+@pytest.mark.parametrize("name, result", [
+    ("flask_apps", True), ("flask_apps__x", True), ("nginx_sites__shop", True), ("webstack_root", True),
+    ("nginx_hsts", True), ("flask_apps_x", False), ("nginx_packages__x", False), ("my_flask_apps", False),
+    ("ansible_user", False),
+])
+def test_which_variables_are_read(name, result):
+    assert normalise.wanted([name]) == ([name] if result else [])
+
+
+def test_a_list_of_one_group_counts_for_its_hosts():
+    plan = make(hosts={"app1": {"flask_apps": [flask()]}, "edge1": {"nginx_sites": [site({"app": "shop"})]}})
+    assert list(plan["apps"]) == ["shop"]
+    assert plan["sites"]["edge1"][0]["routes"][0]["app"] == "shop"
+
+
+def test_a_host_may_stand_for_a_group():
+    assert make(flask_apps=[flask(hosts="app2")])["apps"]["shop"]["hosts"] == ["app2"]
+
+
+def test_nothing_written_is_an_empty_plan():
+    plan = make(flask_apps=None, nginx_sites=[])
+    assert (plan["apps"], plan["services"], plan["vue"], plan["sites"]) == ({}, {}, {}, {"edge1": []})
+
+
+@pytest.mark.parametrize("more, callable_", [
+    ({}, "blog.wsgi:application"), ({"settings_module": "blog.settings.live"}, "blog.settings.wsgi:application"),
+    ({"settings_module": "settings"}, "wsgi:application"), ({"callable": "x:y"}, "x:y"),
+])
+def test_the_callable_of_a_django_app(more, callable_):
+    assert make(django_apps=[django(**more)])["apps"]["blog"]["callable"] == callable_
+
+
+@pytest.mark.parametrize("text", ["shop:app", "shop.main:app", "shop:create_app()", "_a.b1:_c"])
+def test_good_callables(text):
+    assert make(flask_apps=[flask(callable=text)])["apps"]["shop"]["callable"] == text
+
+
+@pytest.mark.parametrize("command", [
+    "npm run build", "vite build", "npx vite build --mode live", "npm run build:dev", "npm run dev:build", "make",
+    "vue-cli-service build", "vitepress build",
+])
+def test_good_build_commands(command):
+    item = {"name": "web", "source": {"folder": "x"}, "build": {"command": command}}
+    assert make(vue_sites=[item])["vue"]["web"]["build"] == {"command": command, "output": "dist", "env": {}}
+
+
+@pytest.mark.parametrize("text", ["httpbin==0.10.4", "httpbin [flasgger] == 0.10.4", "a.b-c_d==1!2.0rc1+x"])
+def test_good_packages(text):
+    assert make(flask_apps=[flask(source={"package": text})])["apps"]["shop"]["source"] == {
+        "kind": "package", "package": text}
+
+
+def test_variables_made_in_nginx_directives_are_known_in_sites():
+    plan = make(nginx_directives="map $http_x $mine { default 1; }", nginx_sites=[site(directives="return 200 $mine;")])
+    assert plan["nginx"]["edge1"]["nginx_directives"].startswith("map")
+
+
+# -- anything at all -----------------------------------------------------------------------------------------------
+
+
+WORDS = ["shop", "a:b", "/", "80", "webstack_app", "both", "nobody", "gunicorn", "uwsgi", "$x", "~^(", "example.com",
+         "", "x\0", "[::]:80", "{", "prod"]
+KEYS = sorted({*APP, *DJANGO, *VUE, *SITE, "app", "path", "match", "folder", "git", "package", "version", "vue", "answer",
+               "redirect", "certificate", "key", "status", "command", "extra", "workers", "virtualenv"})
+LEAF = (st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(WORDS)
+        | st.text(max_size=6))
+JSON = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3)
+                    | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6), max_leaves=10)
+
+
+def broken(good):
+    """Take a good item, and put anything in the place of some of its keys."""
+    return st.dictionaries(st.sampled_from(KEYS), JSON, max_size=3).map(lambda more: {**good, **more}) | JSON
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.fixed_dictionaries({}, optional={
+    "flask_apps": st.lists(broken(flask()), max_size=2) | JSON,
+    "django_apps": st.lists(broken(django()), max_size=2) | JSON,
+    "vue_sites": st.lists(broken({"name": "web", "dist": "x"}), max_size=2) | JSON,
+    "nginx_sites": st.lists(broken(site({"app": "shop"}, {"vue": "web", "path": "/w/"})), max_size=3) | JSON,
+    "gunicorn_services": st.lists(broken({"name": "old", "user": "u", "directory": "/d", "virtualenv": "/v",
+                                          "callable": "a:b"}), max_size=2) | JSON,
+    "webstack_environment": JSON, "webstack_root": JSON, "webstack_keep_releases": JSON, "webstack_address": JSON,
+    "nginx_directives": JSON, "nginx_hsts": JSON,
+}))
+def test_nothing_a_user_can_write_breaks_the_normaliser(variables):
+    try:
+        plan = make(**variables)
+    except InventoryError as error:
+        assert error.problems
+        assert all(problem.path and problem.message.endswith((".", "?", "`")) for problem in error.problems)
+    else:
+        json.dumps(plan)

@@ -41,7 +41,6 @@ reload-mercy = {{ settings.graceful_timeout }}
 
 ; nginx logs the requests; the rest goes to the journal.
 disable-logging = true
-log-date = false
 {% if service.public %}
 
 ; Nothing stands before the public router: what clients say about themselves is not believed.

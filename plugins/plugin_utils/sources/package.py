@@ -15,7 +15,7 @@ from ..schema import Problems, describe
 from . import Resolved, Source
 
 # A name, extras and one exact version, as the version specifiers of PyPA say.
-_PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?\s*==\s*[A-Za-z0-9.+!_-]+")
+_PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\s*\[[A-Za-z0-9._, -]+\])?\s*==\s*[A-Za-z0-9.+!_-]+")
 
 
 def _check(source: Mapping[str, Any], path: str, problems: Problems) -> None:
