@@ -78,6 +78,9 @@ class ActionModule(ActionBase):
             raise InventoryError(problems)
         for record, source in zip(records, found, strict=True):
             identity.give(record, source, plan, cache)
+        for service in list(plan["services"].values()):
+            if service["by_hand"]:
+                identity.give_by_hand(service, plan)
         # By their folders: an app and a Vue site may have the same name.
         return {record["root"]: source.digest for record, source in zip(records, found, strict=True)}
 

@@ -11,7 +11,8 @@ version_added: 0.1.0
 author:
   - The frontdesk.webstack authors (@frontdesk)
 description:
-  - Takes the environments of C(gunicorn_services) and C(uwsgi_services) from the plan. They are secret: use this only where nothing is shown.
+  - Takes the environments of C(gunicorn_services) and C(uwsgi_services) from the plan. They are secret: use this
+    only where nothing is shown.
 positional: host, server
 options:
   _input:
@@ -42,6 +43,7 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.frontdesk.webstack.plugins.plugin_utils import services
 
 

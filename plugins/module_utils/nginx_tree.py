@@ -109,7 +109,7 @@ def origin_of(origins: list, line: int) -> tuple[str, int]:
     return origin, line - first + 1
 
 
-def translate(output: str, files: dict[str, str], origins: dict[str, list], marker: str = "/webstack/") -> list[dict]:
+def translate(output: str, files: dict[str, str], origins: dict[str, list]) -> list[dict]:
     """Return nginx's errors as dictionaries with message, file, line and the user's variable, the worst first.
 
     Warnings that mean that a part of the configuration is dropped are errors too.
@@ -125,7 +125,7 @@ def translate(output: str, files: dict[str, str], origins: dict[str, list], mark
             continue
         place = _PLACE.search(message)
         file, line = (place[1], int(place[2])) if place else ("", 0)
-        path = file.partition(marker)[2] if marker in file else ""
+        path = file.partition("/webstack/")[2]
         if not path:
             path, line = _find_quoted(message, files) or ("", line)
         error = {"message": _PLACE.sub("", message), "file": path or file, "line": line, "variable": ""}
@@ -173,7 +173,7 @@ def describe(error: dict) -> str:
 
 
 def needs(files: dict[str, str]) -> dict[tuple[str, str], tuple[str, int]]:
-    """Return {(folder, socket or certificate, what): (file, line)}: nginx itself does not look whether they are there."""
+    """Return {(folder, socket or certificate, what): (file, line)}: nginx itself does not look after these."""
     found: dict[tuple[str, str], tuple[str, int]] = {}
     for path, text in sorted(files.items()):
         for number, line in enumerate(text.split("\n"), 1):
@@ -452,8 +452,8 @@ class Tree:
         wanted = self._filled(files, live)
         differs = sorted(path for path in {*have, *wanted} if have.get(path) != wanted.get(path))
         digests = manifest.get("digests", {})
-        edited = sorted(path for path in {*have, *digests} if path not in have or digest(have[path]) != digests.get(path)
-                        ) if digests else []
+        edited = sorted(path for path in {*have, *digests}
+                        if digests and (path not in have or digest(have[path]) != digests.get(path)))
         if _read(self.paths.conf) != NGINX_CONF:
             differs.append("nginx.conf")
             if live and os.path.exists(self.paths.original):

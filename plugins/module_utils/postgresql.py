@@ -306,6 +306,7 @@ class Server:
         if now.roles or now.databases:
             self._psql(self._orders(now))
         if now.restart:
+            self._fit_to_restart()
             self._start("restart", before)
             done["restarted"] = True
         left = self.look().differs
@@ -440,6 +441,17 @@ SELECT json_build_object(
             time.sleep(0.05)
         else:
             raise DatabaseError("", f"the server did not take its files:\n{self._journal()}")
+
+    def _fit_to_restart(self) -> None:
+        """Raise DatabaseError where a setting of somebody else's would keep the server from coming up again."""
+        # A setting that merely waits for a restart is an error there too.
+        broken = self._psql("SELECT format('%s:%s: %s: %s', f.sourcefile, f.sourceline, f.name, f.error) "
+                            "FROM pg_file_settings f LEFT JOIN pg_settings s ON s.name = lower(f.name) "
+                            "WHERE f.error IS NOT NULL AND NOT coalesce(s.pending_restart, false);").splitlines()
+        if broken:
+            raise DatabaseError("", "\n".join([
+                "the server has to be restarted, and would not come up again, so it was left running. Mend these "
+                "settings, and run again:", *(f"  - {line}" for line in broken)]))
 
     def _start(self, verb: str, before: Sequence[tuple[File, str | None]]) -> None:
         code, _output = _run(["systemctl", verb, self.unit], check=False)

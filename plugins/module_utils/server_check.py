@@ -16,20 +16,23 @@ from pathlib import Path
 from typing import Any
 
 #: uWSGI's options that take a number: given a word, uWSGI takes it for 0 and says nothing.
-NUMBERS = frozenset("""
-alarm-freq async backtrace-depth buffer-size cache cache-blocksize cheaper cheaper-initial cheaper-overload
-cheaper-rss-limit-hard cheaper-rss-limit-soft cheaper-step check-interval chunked-input-limit chunked-input-timeout
-cron-harakiri emperor-freq emperor-max-throttle emperor-required-heartbeat emperor-throttle evil-reload-on-as
-evil-reload-on-rss forkbomb-delay harakiri harakiri-graceful-signal harakiri-graceful-timeout harakiri-queue-threshold
-heartbeat http-buffer-size http-connect-timeout http-events http-headers-timeout http-processes http-timeout http-workers
-idle limit-as limit-nproc limit-post listen locks log-big log-master-bufsize log-maxsize log-slow max-apps max-fd
-max-requests max-worker-lifetime min-worker-lifetime mule-harakiri mule-reload-mercy offload-threads post-buffering
-post-buffering-bufsize processes py-autoreload queue queue-blocksize reload-mercy reload-on-as reload-on-rss
-response-headers-limit signal-bufsize socket-rcvbuf socket-send-timeout socket-sndbuf socket-timeout
-socket-write-timeout so-send-timeout so-write-timeout spooler-freq spooler-harakiri spooler-max-tasks spooler-processes
-static-cache-paths tcp-fast-open thread-stack-size threads threads-stacksize wait-for-socket-timeout
-websocket-ping-freq websockets-ping-freq worker-reload-mercy workers write-errors-tolerance
-""".split())
+NUMBERS = frozenset([
+    "alarm-freq", "async", "backtrace-depth", "buffer-size", "cache", "cache-blocksize", "cheaper", "cheaper-initial",
+    "cheaper-overload", "cheaper-rss-limit-hard", "cheaper-rss-limit-soft", "cheaper-step", "check-interval",
+    "chunked-input-limit", "chunked-input-timeout", "cron-harakiri", "emperor-freq", "emperor-max-throttle",
+    "emperor-required-heartbeat", "emperor-throttle", "evil-reload-on-as", "evil-reload-on-rss", "forkbomb-delay",
+    "harakiri", "harakiri-graceful-signal", "harakiri-graceful-timeout", "harakiri-queue-threshold", "heartbeat",
+    "http-buffer-size", "http-connect-timeout", "http-events", "http-headers-timeout", "http-processes",
+    "http-timeout", "http-workers", "idle", "limit-as", "limit-nproc", "limit-post", "listen", "locks", "log-big",
+    "log-master-bufsize", "log-maxsize", "log-slow", "max-apps", "max-fd", "max-requests", "max-worker-lifetime",
+    "min-worker-lifetime", "mule-harakiri", "mule-reload-mercy", "offload-threads", "post-buffering",
+    "post-buffering-bufsize", "processes", "py-autoreload", "queue", "queue-blocksize", "reload-mercy", "reload-on-as",
+    "reload-on-rss", "response-headers-limit", "signal-bufsize", "socket-rcvbuf", "socket-send-timeout",
+    "socket-sndbuf", "socket-timeout", "socket-write-timeout", "so-send-timeout", "so-write-timeout", "spooler-freq",
+    "spooler-harakiri", "spooler-max-tasks", "spooler-processes", "static-cache-paths", "tcp-fast-open",
+    "thread-stack-size", "threads", "threads-stacksize", "wait-for-socket-timeout", "websocket-ping-freq",
+    "websockets-ping-freq", "worker-reload-mercy", "workers", "write-errors-tolerance",
+])
 
 _LINE_OF = re.compile(r'line (\d+)')
 _UNKNOWN = re.compile(r"\[strict-mode\] unknown config directive: (\S+)|unrecognized option '--([^'=]+)")
@@ -65,8 +68,8 @@ def check_uwsgi_text(path: str, text: str) -> list[dict[str, Any]]:
                                          "the options."))
     for line, key, value in options:
         if key in NUMBERS and value and not re.fullmatch(r"-?\d+", value) and not re.search(r"[$%@]\(", value):
-            problems.append(finding(path, line, f"{key} = {value}: uWSGI takes that for 0 without a word. Write a whole "
-                                                f"number."))
+            problems.append(finding(path, line, f"{key} = {value}: uWSGI takes that for 0 without a word. Write a "
+                                                "whole number."))
     return problems
 
 

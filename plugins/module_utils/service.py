@@ -19,7 +19,9 @@ import os
 import pwd
 import shlex
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +42,7 @@ _CONFIG = Path("/etc/webstack")
 _LOCK = Path("/run/webstack.app_service.lock")
 _KINDS = ("import", "check", "probe")
 _PROPERTIES = ("Id", "ActiveState", "SubState", "MainPID", "NRestarts", "InvocationID", "NeedDaemonReload", "Result",
-               "Listen", "Triggers", "ExecMainStartTimestamp", "FragmentPath", "ExecMainStatus")
+               "Triggers", "ExecMainStartTimestamp", "FragmentPath", "ExecMainStatus")
 #: lines of the unit that are not for a trial run
 _NOT_IN_TRIAL = ("Sockets=", "After=", "Restart=", "RestartSec=", "WantedBy=", "TimeoutStopSec=", "TimeoutStartSec=",
                  "SyslogIdentifier=", "Description=")
@@ -106,6 +108,26 @@ def parse_show(text: str) -> dict[str, dict[str, str]]:
     return units
 
 
+def listening(proc: Path = Path("/proc/net")) -> set[str]:
+    """Return all addresses that somebody on this host listens on: paths, and HOST:PORT."""
+    found = set()
+    for line in (_read(proc / "unix") or "").splitlines()[1:]:
+        fields = line.split()
+        if len(fields) == 8 and fields[3] == "00010000":
+            found.add(fields[7])
+    for family, table in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
+        for line in (_read(proc / table) or "").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 3 and fields[3] == "0A":
+                host, port = fields[1].split(":")
+                # The kernel writes each word of the address in its own byte order.
+                raw = b"".join(int(host[index:index + 8], 16).to_bytes(4, sys.byteorder)
+                               for index in range(0, len(host), 8))
+                name = socket.inet_ntop(family, raw)
+                found.add(f"[{name}]:{int(port, 16)}" if ":" in name else f"{name}:{int(port, 16)}")
+    return found
+
+
 def trial_unit(text: str, name: str, kind: str, folder: Path, exec_start: list[str] | None, timeout: int) -> str:
     """Return the app's own unit for a trial: the same user, environment and limits, but not the shared socket.
 
@@ -156,7 +178,7 @@ def note(record: dict[str, Any], release: str, event: str, reason: str = "") -> 
         record["previous"], record["live"] = record["live"], release
     if event == "stopped" and record["live"] == release:
         record["live"] = None
-    at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     record["history"].append({"release": release, "at": at, "event": event, "reason": reason[:1000]})
     del record["history"][:-HISTORY]
 
@@ -298,8 +320,8 @@ class Service:
         return [unit for unit in (self.socket, self.router) if unit in self.units]
 
     def _listens(self) -> bool:
-        shown = self.state.get(self.socket, {}).get("Listen", "")
-        return sorted(line.rsplit(" (", 1)[0] for line in shown.splitlines()) == sorted(self.wanted["listen"])
+        # What systemd shows is what the unit says, which after a reload is more than what is open.
+        return set(self.wanted["listen"]) <= listening()
 
     def _links(self) -> dict[Path, str]:
         links = {_UNITS / "multi-user.target.wants" / self.instance: self.template}
@@ -322,7 +344,8 @@ class Service:
     def _obsolete(self) -> list[Path]:
         leftovers = [_UNITS / unit for unit in (self.socket, self.router)
                      if unit not in self.units and (_UNITS / unit).exists()]
-        return leftovers + sorted(path for kind in _KINDS for path in _RUNTIME.glob(f"webstack_{kind}-{self.name}[.@]*"))
+        trials = [path for kind in _KINDS for path in _RUNTIME.glob(f"webstack_{kind}-{self.name}[.@]*")]
+        return leftovers + sorted(trials)
 
     def _instances(self) -> list[str]:
         return sorted(unit for unit in self.state if unit.startswith(f"webstack-{self.name}@")
@@ -655,14 +678,14 @@ class Service:
         if stale or obsolete:
             sync_folder(_UNITS)
             self.systemd.reload()
-        if self.router in self.units and not self.systemd.start(self.router):
-            state = self.systemd.show(self.router).get(self.router, {})
-            raise Failed(f"{self.origin}.public.listen: {self.router} does not start. It says:\n"
-                         f"{self.systemd.journal(state.get('InvocationID', ''), self.router)}")
         if self.record["live"] != self.release:
             note(self.record, self.release, "live")
             self._write_record()
         self._prune()
+        if self.router in self.units and not self.systemd.start(self.router):
+            state = self.systemd.show(self.router).get(self.router, {})
+            raise Failed(f"{self.origin}.public.listen: {self.router} does not start. It says:\n"
+                         f"{self.systemd.journal(state.get('InvocationID', ''), self.router)}")
 
     def _write_record(self) -> None:
         write_file(self.record_path, json.dumps(self.record, indent=1) + "\n", 0o644)

@@ -36,7 +36,8 @@ def broken(stage, error):
         if frame.filename != __file__ and "importlib" not in frame.filename and not frame.filename.startswith("<")
     ]
     if isinstance(error, SyntaxError) and error.filename:
-        frames.append({"file": error.filename, "line": error.lineno or 0, "name": "", "code": (error.text or "").strip()})
+        frames.append({"file": error.filename, "line": error.lineno or 0, "name": "",
+                       "code": (error.text or "").strip()})
     report(ok=False, stage=stage, type=type(error).__name__, message=str(error)[:2000], frames=frames[-3:],
            missing=getattr(error, "name", None) or "")
 
@@ -170,8 +171,8 @@ def explain(report: dict, origin: str, target: str, health: dict) -> str:
         hint = (" A 400 of Django is often a host name that it does not know: see ALLOWED_HOSTS, and the site's "
                 "server_names." if report.get("status") == 400 else "")
         wanted = ", ".join(str(status) for status in health["status"])
-        return (f"{origin}.health.path {health['path']!r}: the app {message}, and should answer {wanted}. Mend the app, "
-                f"or write a path that answers so, or the status that is right in `health.status`.{hint}")
+        return (f"{origin}.health.path {health['path']!r}: the app {message}, and should answer {wanted}. Mend the "
+                f"app, or write a path that answers so, or the status that is right in `health.status`.{hint}")
     missing = report.get("missing") or ""
     if kind == "ModuleNotFoundError" and (missing == module or module.startswith(missing + ".")):
         return (f"{origin}.callable is {target!r}, and there is no module {missing!r} in the app's folder or "

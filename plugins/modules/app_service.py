@@ -99,6 +99,7 @@ services:
 import json
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.frontdesk.webstack.plugins.module_utils import service
 
 _RECORD = {

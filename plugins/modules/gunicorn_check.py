@@ -77,6 +77,7 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.frontdesk.webstack.plugins.module_utils import server_check
 
 

@@ -98,6 +98,7 @@ import shutil
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.frontdesk.webstack.plugins.module_utils import server_check, wsgi_probe
 
 
@@ -131,8 +132,8 @@ def main() -> None:
     try:
         os.chmod(folder, 0o755)
         script, question = os.path.join(folder, "probe.py"), os.path.join(folder, "probe.json")
-        for path, text in ((script, wsgi_probe.SCRIPT), (question, json.dumps({
-                key: options[key] for key in ("callable", "directory", "path", "status", "host", "https", "timeout")}))):
+        wanted = ("callable", "directory", "path", "status", "host", "https", "timeout")
+        for path, text in ((script, wsgi_probe.SCRIPT), (question, json.dumps({key: options[key] for key in wanted}))):
             with open(path, "w", encoding="utf-8") as stream:
                 stream.write(text)
             os.chmod(path, 0o644)
@@ -144,8 +145,8 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     report = wsgi_probe.read_report(output)
     if report is None:
-        module.fail_json(msg=f"callable: the process ended with code {code} while {options['callable']!r} was imported. "
-                             f"It said:\n{output[-2000:]}")
+        module.fail_json(msg=f"callable: the process ended with code {code} while {options['callable']!r} was "
+                             f"imported. It said:\n{output[-2000:]}")
     if not report["ok"]:
         text = wsgi_probe.explain(report, "wsgi_check", options["callable"],
                                   {"path": options["path"], "status": options["status"]})

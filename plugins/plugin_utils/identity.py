@@ -103,6 +103,12 @@ def _give_app(record: dict[str, Any], source: Resolved, plan: Mapping[str, Any],
     plan["services"][name] = {**services.with_release(service, release), "release": release, "env": env}
 
 
+def give_by_hand(service: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+    """Give a service that was written by hand its identity: what it is made of is in its own record."""
+    release = _digest([FORMAT, services.content(service), _secret(service["env"])])
+    plan["services"][service["name"]] = services.with_release(service, release)
+
+
 def _give_vue(record: dict[str, Any], source: Resolved, cache: Path) -> None:
     build = _digest([FORMAT, source.digest, record["build"], record["directory"], record["built"]])
     record["dist"] = (record["archive"] if record["built"] else

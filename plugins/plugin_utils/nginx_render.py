@@ -165,6 +165,11 @@ _HTTP = """\
         "" close;
     }
 
+    map $request_uri $webstack_newline {
+        default "";
+        "~*%0[ad]" 1;
+    }
+
     map $sent_http_content_type $webstack_disposition {
         default "";
         "~*html|xml|svg|javascript" attachment;
@@ -673,7 +678,7 @@ def _wrong_name(name: str) -> str:
     return ""
 
 
-_KNOWN = {"webstack_port", "webstack_connection", "webstack_disposition", "webstack_dollar"}
+_KNOWN = {"webstack_port", "webstack_connection", "webstack_disposition", "webstack_dollar", "webstack_newline"}
 
 
 def _check_raw(sites: list[Mapping[str, Any]], settings: Mapping[str, Any], found: list[tuple[str, str]]) -> None:
@@ -706,7 +711,7 @@ def _check_locations(sites: list[Mapping[str, Any]], found: list[tuple[str, str]
     for site in sites:
         path = f"sites/{site['name']}.conf"
         files, origins = render([site], {})
-        seen: dict[tuple[int, tuple[str, ...]], str] = {}
+        seen: dict[tuple[int, str, str], str] = {}
         server = 0
         for statement in statements(files[path]):
             if statement.depth == 0:
@@ -714,17 +719,12 @@ def _check_locations(sites: list[Mapping[str, Any]], found: list[tuple[str, str]
             if statement.words[0] != "location" or statement.depth != 1:
                 continue
             words = statement.words[1:]
-            key = ("",) + words[1:] if words[0] == "^~" and len(words) > 1 else words if len(words) > 1 else ("", *words)
+            # `^~` is a prefix too.
+            key = (server, words[0].replace("^~", "") if len(words) > 1 else "", words[-1])
             where = origin_of(origins[path], statement.line)
-            other = seen.setdefault((server, key), where)
-            if other != where or (other == where and _twice(seen, server, key, statement.line)):
-                found.append((where, f"the path {words[-1]!r} is taken by {other}. Write each path once."))
-
-
-def _twice(seen, server, key, line) -> bool:
-    """Tell whether the very same variable makes one location twice; nothing of ours does."""
-    first = seen.setdefault((server, ("\0line", *key)), line)
-    return first != line
+            if key in seen:
+                found.append((where, f"the path {words[-1]!r} is taken by {seen[key]}. Write each path once."))
+            seen.setdefault(key, where)
 
 
 def origin_of(origins: Iterable[Iterable[Any]], line: int) -> str:

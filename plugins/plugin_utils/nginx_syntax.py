@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 # nginx's own variables, of the core and of all modules in its source tree (1.31).
-_VARIABLES = frozenset("""
+_NAMES = """
 ancient_browser args binary_remote_addr body_bytes_sent bytes_sent connection connection_requests connection_time
 connections_active connections_reading connections_waiting connections_writing content_length content_type date_gmt
 date_local document_root document_uri fastcgi_path_info fastcgi_script_name geoip_area_code geoip_city
@@ -31,7 +31,8 @@ ssl_sigalgs status tcpinfo_rcv_space tcpinfo_rtt tcpinfo_rttvar tcpinfo_snd_cwnd
 uid_reset uid_set upstream_addr upstream_bytes_received upstream_bytes_sent upstream_cache_etag
 upstream_cache_last_modified upstream_cache_status upstream_connect_time upstream_header_time
 upstream_response_length upstream_response_time upstream_status uri
-""".split())
+"""
+_VARIABLES = frozenset(_NAMES.split())
 
 _PREFIXES = ("arg_", "cookie_", "http_", "sent_http_", "sent_trailer_", "proxy_protocol_tlv_", "upstream_cookie_",
              "upstream_http_", "upstream_trailer_")

@@ -96,13 +96,13 @@ class _Normaliser:
                 self._hand_written(path, item, server)
         for path, item, _hosts in drafts["vue_sites"]:
             self._vue(path, item)
-        self._unique_ports()
         self._find_routes(drafts["nginx_sites"])
         for app in self.apps.values():
             self._complete(app)
         for service in self.services.values():
             self._place(service)
         self._sites(drafts["nginx_sites"])
+        self._listeners_clash()
         if self.problems:
             raise InventoryError(self.problems)
         for record in [*self.apps.values(), *self.services.values()]:
@@ -348,15 +348,32 @@ class _Normaliser:
             "release": None, "archive": "",
         }
 
-    def _unique_ports(self) -> None:
-        taken: dict[tuple[str, int], Mapping[str, Any]] = {}
+    def _listeners_clash(self) -> None:
+        """Refuse two programs on one address of one host: the second one to start would fail, or never answer."""
+        taken: dict[tuple[str, int], list[tuple[str, str]]] = {}  # (host, port) -> [(address, the user's variable)]
+        for edge, sites in self.sites.items():
+            # Sites share nginx's own listeners; what is wrong among them is found by nginx_render.
+            for site in sites:
+                for listen in site["listen"]:
+                    taken.setdefault((edge, listen["port"]), []).append((listen["address"], site["origin"]))
+            if sites:
+                taken.setdefault((edge, nginx_render.STATUS_PORT), []).append(
+                    (nginx_render.STATUS_ADDRESS, "the loopback listener of nginx"))
         for record in [*self.apps.values(), *self.services.values()]:
+            wanted = [(record["port"], "", f"{record['origin']}.port")]
+            if record.get("public"):
+                address, _colon, port = record["public"]["listen"].rpartition(":")
+                if port.isdigit():
+                    wanted.append((int(port), address.strip("[]"), f"{record['origin']}.public.listen"))
             for host in record["hosts"]:
-                other = taken.setdefault((host, record["port"]), record)
-                if other is not record:
-                    self.problems.add(f"{record['origin']}.port", f"{record['port']} on {host} is taken by "
-                                                                  f"{other['origin']}. Write another one, for example "
-                                                                  f"`port: {record['port'] + 1}`.")
+                for port, address, path in wanted:
+                    others = taken.setdefault((host, port), [])
+                    clash = next((other for known, other in others if _same_address(known, address)), None)
+                    if clash and clash != path:
+                        key = f"listen: {address}:{port + 1}" if address else f"port: {port + 1}"
+                        self.problems.add(path, f"{port} on {host} is taken by {clash}. Write another one, for "
+                                                f"example `{key}`.")
+                    others.append((address, path))
 
     # -- who talks to whom -------------------------------------------------------------------------------------
 
@@ -563,6 +580,12 @@ def default_port(name: str) -> int:
 def _hosts_of_name(name: str) -> list[str]:
     """Return the hosts of an origin for one of nginx's names: ".x" is x and all below it, "~x" could be anything."""
     return [] if name.startswith("~") else [name[1:], f"*{name}"] if name.startswith(".") else [name]
+
+
+def _same_address(one: str, other: str) -> bool:
+    """Tell whether two listeners of one port are in each other's way; "", "*", 0.0.0.0 and :: are all addresses."""
+    every = {"", "*", "0.0.0.0", "::", "[::]"}  # noqa: S104 (compared, not bound)
+    return one == other or one in every or other in every
 
 
 def _ports(site: Mapping[str, Any]) -> list[str]:

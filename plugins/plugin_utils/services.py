@@ -23,7 +23,7 @@ RELEASE = "@RELEASE@"
 CONFIG_ROOT = "/etc/webstack"
 ROUTER_PACKAGE = "uwsgi-core"
 
-_ENVIRONMENT = jinja2.Environment(  # noqa: S701 (configuration files, not HTML)
+_ENVIRONMENT = jinja2.Environment(
     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
 _ENVIRONMENT.filters["py"] = repr
 
@@ -137,9 +137,9 @@ DynamicUser=yes
 # The group that may open the app's socket.
 SupplementaryGroups=www-data
 ExecStart=/usr/bin/uwsgi-core --plugin http --master --strict --die-on-term --http {{ listen }} \
-    --http-to /run/webstack/{{ name }}.sock --http-modifier1 0 --http-keepalive {{ keepalive }} --http-auto-chunked \
+    --http-to /run/webstack/{{ name }}.sock --http-modifier1 0 --http-keepalive={{ keepalive }} --http-auto-chunked \
     --http-timeout {{ timeout }} --http-headers-timeout 10 --http-connect-timeout 5 --http-buffer-size 32768 \
-    --add-header "X-Content-Type-Options: nosniff" --buffer-size 32768 --disable-logging --listen 1024
+    --buffer-size 32768 --disable-logging --listen 1024
 Restart=always
 RestartSec=1
 KillMode=mixed
@@ -346,9 +346,10 @@ def for_host(record: Mapping[str, Any], host: str) -> dict[str, Any]:
 
 
 #: what the module `app_service` takes
-_FOR_MODULE = ("name", "origin", "framework", "server", "release", "user", "root", "directory", "bin", "callable", "config",
-               "env_file", "by_hand", "units", "listen", "allow", "protocol", "shared_socket", "public", "check", "health",
-               "settings")
+_FOR_MODULE = (
+    "name", "origin", "framework", "server", "release", "user", "root", "directory", "bin", "callable", "config",
+    "env_file", "by_hand", "units", "listen", "allow", "protocol", "shared_socket", "public", "check", "health",
+    "settings")
 
 
 def services_of(plan: Mapping[str, Any], host: str, server: str) -> list[dict[str, Any]]:

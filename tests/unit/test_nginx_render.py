@@ -79,7 +79,8 @@ def test_upstreams_are_deduplicated_and_keep_nothing():
     assert "server unix:/run/webstack/shop.sock max_fails=0;" in output
     assert "server 10.0.0.2:21000 max_fails=3 fail_timeout=5s;" in output
     assert "zone webstack_big" in output
-    assert [line.strip() for line in output.splitlines() if "keepalive " in line] == ["#@nginx>=1.29.7 keepalive 0;"] * 2
+    kept = [line.strip() for line in output.splitlines() if "keepalive " in line]
+    assert kept == ["#@nginx>=1.29.7 keepalive 0;"] * 2
 
 
 def test_forwarded_headers_are_this_edges_own():
@@ -309,7 +310,10 @@ def test_listeners(values, expected):
     assert [(one["address"], one["port"], one["tls"]) for one in found] == expected
 
 
-@pytest.mark.parametrize("wrong", ["", "http", "80 ssl", "0", "70000", "example.com:80", "::1:80", "[1.2.3.4]:80", "a:b"])
+WRONG = ["", "http", "80 ssl", "0", "70000", "example.com:80", "::1:80", "[1.2.3.4]:80", "a:b"]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_listeners(wrong):
     problems = Problems()
     nginx_render.listeners({"origin": "nginx_sites[0]", "listen": [wrong]}, problems)

@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -67,7 +68,7 @@ class Host:
     def check(self, folder):
         for path in ("nginx.conf", "mime.types", "webstack/main.conf"):
             assert os.path.exists(os.path.join(folder, path))
-        lines = open(os.path.join(folder, "webstack", "http.conf"), encoding="utf-8").read().split("\n")
+        lines = Path(folder, "webstack", "http.conf").read_text().split("\n")
         for number, line in enumerate(lines, 1):
             if "bad" in line:
                 return 1, f'nginx: [emerg] unknown directive "bad" in {folder}/webstack/http.conf:{number}\n'
@@ -88,7 +89,7 @@ class Host:
                 if name != ".lock":
                     found[os.path.relpath(path, self.etc)] = (
                         os.readlink(path) if os.path.islink(path) else
-                        open(path, "rb").read() if os.path.isfile(path) else oct(os.stat(path).st_mode))
+                        Path(path).read_bytes() if os.path.isfile(path) else oct(os.stat(path).st_mode))
         return found
 
 
@@ -172,7 +173,10 @@ def test_stopped_nginx_is_started(host):
     assert host.running == 1
 
 
-@pytest.mark.parametrize(("keep", "left"), [(5, [3, 4, 5, 6, 7]), (2, [6, 7]), (0, [6, 7]), (10, [1, 2, 3, 4, 5, 6, 7])])
+KEPT = [(5, [3, 4, 5, 6, 7]), (2, [6, 7]), (0, [6, 7]), (10, [1, 2, 3, 4, 5, 6, 7])]
+
+
+@pytest.mark.parametrize(("keep", "left"), KEPT)
 def test_old_generations_are_pruned(host, keep, left):
     for number in range(7):
         host.tree().go_live(changed(FILES, f"v{number}"), ORIGINS, keep)
@@ -275,7 +279,7 @@ def _run_and_be_killed(host, files, steps):
             setattr(owner, name.split(".")[1], mortal(getattr(owner, name.split(".")[1])))
         host.run = mortal(host.run)
         host.tree().go_live(files, ORIGINS)
-    except BaseException:  # noqa: BLE001
+    except BaseException:
         os._exit(1)
     os._exit(0)
 
@@ -297,7 +301,8 @@ def test_killed_anywhere_the_next_run_converges(tmp_path, first, wanted):
         live = host.tree().live()
         assert host.tree().look(again).same, steps
         assert host.running == live
-        assert (host.etc / "webstack" / "http.conf").read_text() == again["http.conf"].replace("@GENERATION@", str(live))
+        text = again["http.conf"].replace("@GENERATION@", str(live))
+        assert (host.etc / "webstack" / "http.conf").read_text() == text
         assert (host.etc / "nginx.conf.before-webstack").read_text() == ORIGINAL
         left = {path.name for path in host.etc.iterdir()} | {path.name for path in host.etc.glob("webstack.d/*")}
         assert not [name for name in left if name.endswith((".new", ".test"))], steps

@@ -83,7 +83,8 @@ def options(kind: Kind) -> dict[str, Mapping[str, Any]]:
     return {**kind.options, **COMMON}
 
 
-def resolve(route: Any, origin: str, context: Context, kinds: Mapping[str, Kind] | None = None) -> dict[str, Any] | None:
+def resolve(route: Any, origin: str, context: Context,
+            kinds: Mapping[str, Kind] | None = None) -> dict[str, Any] | None:
     """Return the plan's record of what a user wrote at `origin`, or None after telling `context` what is wrong."""
     kinds = load() if kinds is None else kinds
     kind = _kind_of(route, origin, context, kinds)
@@ -149,7 +150,7 @@ def _check_path(values: Mapping[str, Any], origin: str, context: Context) -> boo
     if not path.startswith("/"):
         context.error(f"{origin}.path", f"{path!r} must start with a slash: write {'/' + path!r}, or `match: regex`.")
         return False
-    if re.search(r"[\x00-\x20\x7f\"\\{};$]|%[0-9A-Fa-f]{2}", path) or any(part in (".", "..") for part in path.split("/")):
+    if re.search(r"[\x00-\x20\x7f\"\\{};$]|%[0-9A-Fa-f]{2}", path) or {".", ".."} & set(path.split("/")):
         context.error(f"{origin}.path", f"{path!r}: write the path as nginx sees it, decoded, without . and .. parts, "
                                         "spaces, quotes, backslashes, braces, dollar signs and semicolons.")
         return False

@@ -42,10 +42,12 @@ def _resolve(route: Mapping[str, Any], context: Context) -> dict[str, Any] | Non
     return {"to": to, "code": route["code"]}
 
 
+# What a regular expression captures is decoded too. The test is in a map, since a regular expression in an `if` would
+# throw the captures away.
 _TEMPLATE = """\
     location {{ location }} {
 {% if route.match == "regex" %}
-        if ($request_uri ~* "%0[ad]") {
+        if ($webstack_newline) {
             return 400;
         }
 {% endif %}

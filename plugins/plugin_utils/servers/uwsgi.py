@@ -50,6 +50,7 @@ route-run = addvar:HTTP_X_FORWARDED_{{ name }}=
 {% endfor %}
 route-run = addvar:HTTP_FORWARDED=
 route-run = addvar:HTTP_X_REAL_IP=
+add-header = X-Content-Type-Options: nosniff
 {% endif %}
 {% for key, value in settings.extra | dictsort %}
 {% for item in (value if value is sequence and value is not string else [value]) %}

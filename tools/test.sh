@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# What a change must pass: style, unit tests, a scenario for each role on fresh hosts, then whole topologies.
+#
+#   tools/test.sh                everything
+#   tools/test.sh NAME...        these alone: lint, units, stack, or the name of a scenario
+#   WORKERS=2 tools/test.sh      how many run side by side
+#
+# Nothing stops for a failure. Each part has its log in .cache/logs; the last line counts what passed and failed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+export PATH="$PWD/.venv/bin:$PATH" NO_COLOR=1
+export MOLECULE_GLOB='molecule/*/molecule.yml'
+LOGS=$PWD/.cache/logs
+LIMIT=1800 # seconds for one part
+# On two processors 3 are quickest: a scenario waits for its hosts and the network half of the time.
+WORKERS=${WORKERS:-3}
+
+# The slow ones first, so that none of them is left running alone at the end.
+parts() {
+  local first=(uwsgi django python_app gunicorn nginx postgresql development lint flask units vue) name
+  for name in "${first[@]}"; do
+    [ "$name" = lint ] || [ "$name" = units ] || [ -d "molecule/$name" ] || continue
+    echo "$name"
+  done
+  for name in molecule/*/molecule.yml; do
+    name=$(basename "$(dirname "$name")")
+    [ "$name" = default ] || [[ " ${first[*]} " = *" $name "* ]] || echo "$name"
+  done
+}
+
+# run NAME COMMAND...: into the log of that name; says how it went, and leaves the exit code and the time in a file.
+run() {
+  local name=$1 start=$SECONDS code
+  shift
+  timeout --kill-after=60 "$LIMIT" "$@" </dev/null >"$LOGS/$name.log" 2>&1
+  code=$?
+  echo "$code $((SECONDS - start))" >"$LOGS/$name.result"
+  if [ "$code" = 0 ]; then
+    printf 'ok    %-12s %4d s\n' "$name" $((SECONDS - start))
+  else
+    printf 'FAIL  %-12s %4d s   exit code %s, .cache/logs/%s.log:\n%s\n' "$name" $((SECONDS - start)) "$code" "$name" \
+      "$(tail -n 60 "$LOGS/$name.log" | sed 's/^/      /')"
+  fi
+}
+
+part() {
+  case $1 in
+    lint) run lint tools/lint.sh ;;
+    units) run units pytest -q -p no:cacheprovider --junit-xml="$LOGS/junit/units.xml" tests/unit ;;
+    stack) run stack pytest -q -p no:cacheprovider --junit-xml="$LOGS/junit/stack.xml" tests/stack ;;
+    *)
+      # Molecule names its folder after the checkout's last part alone: two checkouts would meet in one.
+      rm -rf ".cache/molecule/$1"
+      MOLECULE_EPHEMERAL_DIRECTORY=$PWD/.cache/molecule/$1 run "$1" molecule test --scenario-name "$1"
+      ;;
+  esac
+}
+
+if [ "${1:-}" = --part ]; then # of this script itself, below
+  part "$2"
+  exit
+fi
+
+present() { tools/testhosts.py status | awk 'NR > 1 { print $1 }' | sort; }
+
+# Hosts that were there before, a demo's for example, stay.
+clean_up() {
+  local left
+  mapfile -t left < <(comm -13 <(echo "$before") <(present))
+  [ ${#left[@]} = 0 ] || tools/testhosts.py down "${left[@]}" >/dev/null
+}
+
+wanted=("$@")
+rm -rf "$LOGS"
+mkdir -p "$LOGS/junit"
+before=$(present)
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+if [ ${#wanted[@]} = 0 ]; then
+  mapfile -t wanted < <(parts)
+  compgen -G 'tests/stack/test_*.py' >/dev/null && wanted+=(stack)
+fi
+side_by_side=() last=()
+for name in "${wanted[@]}"; do
+  case $name in
+    stack) last+=(stack) ;; # measures under load, so it has the machine for itself
+    lint | units) side_by_side+=("$name") ;;
+    *)
+      [ -f "molecule/$name/molecule.yml" ] || { echo "test: no part is named $name" >&2; exit 2; }
+      side_by_side+=("$name")
+      ;;
+  esac
+done
+
+tools/testhosts.py image 12 13 >/dev/null || exit # once, and not in three scenarios at the same time
+[ ${#side_by_side[@]} = 0 ] || printf '%s\n' "${side_by_side[@]}" | xargs -P "$WORKERS" -I{} "$0" --part {}
+for name in ${last[@]+"${last[@]}"}; do
+  "$0" --part "$name"
+done
+tools/count_tests.py "$LOGS" "$SECONDS" "${wanted[@]}"
