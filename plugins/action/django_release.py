@@ -11,6 +11,7 @@ from ansible_collections.frontdesk.webstack.plugins.plugin_utils.upload import U
 
 
 class ActionModule(UploadAction):
+    ENVIRONMENTS = True
     FIELDS: ClassVar = {"apps": (
         "name", "origin", "user", "root", "release", "manage", "directory", "hosts", "migrate", "static",
-        "static_remote", "env")}
+        "static_remote")}

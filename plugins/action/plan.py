@@ -35,8 +35,7 @@ class ActionModule(ActionBase):
             if publish:
                 return {"changed": False, **plan}
         except InventoryError as error:
-            return {"failed": True, "changed": False, "msg": str(error),
-                    "problems": [{"path": item.path, "message": item.message} for item in error.problems]}
+            return {"failed": True, "changed": False, "msg": str(error)}
         return {"changed": False, "resolved": resolved}
 
     def _plan(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,5 +115,7 @@ class _Reader:
 def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    text = str(error).strip().splitlines()[0]
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if " " not in text:
+        text = f"{text} is undefined"  # nothing but the name, such as hostvars['x']
     return text if text.endswith(".") else f"{text}."

@@ -11,7 +11,8 @@ from ansible_collections.frontdesk.webstack.plugins.plugin_utils.upload import U
 
 
 class ActionModule(UploadAction):
+    ENVIRONMENTS = True
     FIELDS: ClassVar = {"apps": (
         "name", "origin", "framework", "user", "root", "release", "label", "python", "archive", "package", "directory",
-        "requirements", "extra_requirements", "packages", "server_requirements", "files", "env")}
+        "requirements", "extra_requirements", "packages", "server_requirements", "files")}
     ARCHIVES: ClassVar = {"apps": "archive"}

@@ -22,6 +22,12 @@ options:
     type: list
     elements: dict
     required: true
+  environments:
+    description:
+      - The environment of each app, by its name, as JSON. All of it is secret.
+      - In a task leave it out; it is taken from C(env) of the app records.
+    type: str
+    required: true
   state:
     description:
       - With V(query) nothing is made; RV(missing_packages) and RV(unfinished) say what is to be done.
@@ -46,6 +52,7 @@ EXAMPLES = r"""
 - name: Look at what is there
   frontdesk.webstack.python_release:
     apps: "{{ webstack_plan | frontdesk.webstack.apps_of(inventory_hostname, 'flask') }}"
+    environments: "{{ webstack_plan | frontdesk.webstack.environments_of(inventory_hostname, 'gunicorn') | to_json }}"
     state: query
   register: python_app_found
 """
@@ -71,6 +78,8 @@ not_checked:
   elements: str
   returned: always
 """
+
+import json  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -105,14 +114,15 @@ def main():
                 **{key: {"type": "list", "elements": "str", "default": []} for key in
                    ("extra_requirements", "packages", "server_requirements")},
                 "files": {"type": "dict", "default": {}},
-                "env": {"type": "dict", "default": {}, "no_log": True},
             }},
+            "environments": {"type": "str", "required": True, "no_log": True},
             "state": {"type": "str", "choices": ["query", "built"], "default": "built"},
             "keep": {"type": "int", "default": 5},
         },
         supports_check_mode=True,
     )
-    releases = [logic.Release(app) for app in module.params["apps"]]
+    environments = json.loads(module.params["environments"])
+    releases = [logic.Release({**app, "env": environments[app["name"]]}) for app in module.params["apps"]]
     found = _query(releases)
     unfinished = [release for release in releases if release.app["name"] in found["unfinished"]]
     result = {"changed": False, **found}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ class UploadAction(ActionBase):
     TRANSFERS_FILES = True
     #: list argument -> its fields that the module takes
     FIELDS: Mapping[str, tuple[str, ...]] = {}
+    #: whether the module takes the apps' environments
+    ENVIRONMENTS = False
     #: list argument -> the field that names an archive
     ARCHIVES: Mapping[str, str] = {}
 
@@ -35,6 +38,11 @@ class UploadAction(ActionBase):
                 for record in records if name in self.ARCHIVES else []:
                     local = record.get(self.ARCHIVES[name])
                     record[self.ARCHIVES[name]] = self._upload(local) if local and not query else ""
+                if self.ENVIRONMENTS:
+                    # As one secret text: of secrets inside of other arguments Ansible logs those that have a quote or
+                    # a backslash in them, and it would blot out every short value ("1") wherever it stands.
+                    arguments["environments"] = json.dumps(
+                        {record["name"]: record.get("env") or {} for record in arguments.get(name) or []})
                 arguments[name] = records
             module = f"frontdesk.webstack.{self._task.action.rpartition('.')[2]}"
             result.update(self._execute_module(module_name=module, module_args=arguments, task_vars=task_vars))

@@ -41,8 +41,9 @@ def site(*routes, **more):
 def make(*, groups=None, hosts=None, addresses=ADDRESSES, **variables):
     """Return the plan; ``variables`` are those of all hosts, ``hosts`` has more for some."""
     groups = {**GROUPS, **(groups or {})}
+    own = hosts or {}
     return normalise.normalise(
-        {host: {**addresses.get(host, {}), **variables, **(hosts or {}).get(host, {})} for host in groups["all"]}, groups)
+        {host: {**addresses.get(host, {}), **variables, **own.get(host, {})} for host in groups["all"]}, groups)
 
 
 def refuse(**variables):
@@ -584,8 +585,8 @@ def test_variables_made_in_nginx_directives_are_known_in_sites():
 
 WORDS = ["shop", "a:b", "/", "80", "webstack_app", "both", "nobody", "gunicorn", "uwsgi", "$x", "~^(", "example.com",
          "", "x\0", "[::]:80", "{", "prod"]
-KEYS = sorted({*APP, *DJANGO, *VUE, *SITE, "app", "path", "match", "folder", "git", "package", "version", "vue", "answer",
-               "redirect", "certificate", "key", "status", "command", "extra", "workers", "virtualenv"})
+KEYS = sorted({*APP, *DJANGO, *VUE, *SITE, "app", "path", "match", "folder", "git", "package", "version", "vue",
+               "answer", "redirect", "certificate", "key", "status", "command", "extra", "workers", "virtualenv"})
 LEAF = (st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(WORDS)
         | st.text(max_size=6))
 JSON = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3)

@@ -99,7 +99,7 @@ def unreadable(folder):
     ("nginx_sites[0].routes[1].body", "division by zero"),
     ("nginx_sites[0].routes[2].body", "unexpected end of template"),
     ("vue_sites__more", "'sites_of_another_file' is undefined"),
-    ("webstack_root", "nobody"),
+    ("webstack_root", "hostvars['nobody'] is undefined."),
 ])
 def test_what_cannot_be_read_is_told_by_its_path(unreadable, path, words):
     code, output, plan = unreadable
@@ -193,8 +193,9 @@ def good(folder):
         "more_routes": [{"app": "blog", "path": "/blog/"}],
         "flask_apps": [{"name": "shop", "callable": "shop:app", "source": {"folder": "shop"}, "hosts": "webstack_app",
                         "settings": {"workers": "{{ workers }}"},
-                        "env": {"PASSWORD": "{{ password }}", "COLOUR": "{{ colour }}", "RAW": "{% raw %}{{ x }}{% endraw %}",
-                                "PEER": "{{ hostvars['app2'].webstack_address }}", "N": 7}}],
+                        "env": {"PASSWORD": "{{ password }}", "COLOUR": "{{ colour }}", "N": 7,
+                                "RAW": "{% raw %}{{ x }}{% endraw %}",
+                                "PEER": "{{ hostvars['app2'].webstack_address }}"}}],
         "django_apps": [{"name": "blog", "settings_module": "blog.settings", "source": {"folder": "blog"},
                          "hosts": "app1", "server": "uwsgi"}],
         "gunicorn_services": [{"name": "old", "user": "u", "directory": "/d", "virtualenv": "/v", "callable": "a:b"}],

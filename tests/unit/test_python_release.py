@@ -219,7 +219,7 @@ def test_requirements_must_not_bring_another_server(tmp_path, monkeypatch, wante
 @pytest.mark.parametrize("script, words", [
     ("echo out; echo 'no such package' >&2; exit 1", ["flask_apps[0].env: It fails.", "no such package"]),
     ("echo 'only out'; exit 1", ["only out"]),
-    ("echo 'at https://user:horse@pypi.example.com/simple' >&2; exit 1", ["at https://pypi.example.com/simple"]),
+    ("echo 'at https://user:horse@packages.example.com/simple' >&2; exit 1", ["at https://packages.example.com/simple"]),
     ("for i in $(seq 40); do echo line $i; done; exit 1", ["line 29\n", "line 40"]),
 ])
 def test_what_a_command_said_is_told(script, words):
@@ -250,7 +250,7 @@ def test_a_command_that_is_not_there():
     ("e", None, None, 2, "abc"),  # no record yet
     ("a", "a", None, 1, "bcde"),
 ])
-def test_the_oldest_go_but_never_the_live_and_the_previous(tmp_path, monkeypatch, wanted, live, previous, keep, removed):
+def test_the_oldest_go_but_never_the_live_ones(tmp_path, monkeypatch, wanted, live, previous, keep, removed):
     monkeypatch.setattr(logic, "ETC", tmp_path / "etc")
     root = tmp_path / "shop"
     for number, name in enumerate("abcde"):

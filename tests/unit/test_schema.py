@@ -161,7 +161,8 @@ def test_suggest(word, result):
 
 
 @pytest.mark.parametrize("value, result", [
-    (None, "empty"), ({}, "a dictionary"), ([1], "a list"), ("x", "'x'"), (7, "'7'"), ("x" * 61, repr("x" * 57 + "...")),
+    (None, "empty"), ({}, "a dictionary"), ([1], "a list"), ("x", "'x'"), (7, "'7'"),
+    ("x" * 61, repr("x" * 57 + "...")),
 ])
 def test_describe(value, result):
     assert describe(value) == result

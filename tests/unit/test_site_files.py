@@ -121,8 +121,9 @@ def test_a_release_that_was_not_finished_is_made_again(tmp_path):
 @pytest.mark.parametrize("files, words", [
     ({"app.js": ""}, "vue_sites[0].build.output: has no index.html"),
     (None, "vue_sites[0].dist: cannot be unpacked"),
-    pytest.param({"index.html": "", "../../evil": ""}, "vue_sites[0].dist: cannot be unpacked", marks=pytest.mark.skipif(
-        not hasattr(tarfile, "data_filter"), reason="this Python does not look at what it unpacks")),
+    pytest.param(
+        {"index.html": "", "../../evil": ""}, "vue_sites[0].dist: cannot be unpacked", marks=pytest.mark.skipif(
+            not hasattr(tarfile, "data_filter"), reason="this Python does not look at what it unpacks")),
 ])
 def test_a_bad_site_leaves_the_live_one(tmp_path, files, words):
     site = put(tmp_path, "1")

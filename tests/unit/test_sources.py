@@ -147,8 +147,8 @@ def test_a_site_that_is_built_already_is_taken_whole(tmp_path):
 
 def test_without_gits_word_nothing_is_taken(tmp_path, monkeypatch):
     shop = write(tmp_path / "shop", FILES)
-    fake = write(tmp_path, {"bin/git": "#!/bin/sh\necho 'fatal: detected dubious ownership in repository' >&2\nexit 128"})
-    (fake / "bin" / "git").chmod(0o755)
+    write(tmp_path, {"bin/git": "#!/bin/sh\necho 'fatal: detected dubious ownership in repository' >&2; exit 128"})
+    (tmp_path / "bin" / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     key, message = refuse(folder(shop), tmp_path)
     assert key == "folder"
