@@ -66,8 +66,8 @@ def find(words: dict[str, str], files: list[Path]) -> list[str]:
 
 def main() -> int:
     """Print what was found, and fail if that was anything."""
-    words = {host: "names a package registry" for host in registries()}
-    words |= {path.lower(): "names a path of this machine" for path in paths()}
+    words = dict.fromkeys(registries(), "names a package registry")
+    words |= dict.fromkeys((path.lower() for path in paths()), "names a path of this machine")
     findings = find(words, committed())
     print("\n".join(findings) or f"nothing found; looked for {len(words)} names")
     return 1 if findings else 0

@@ -29,8 +29,7 @@ _FACTS = """
 import django, json
 from django.conf import settings
 django.setup()
-print(json.dumps({"debug": settings.DEBUG, "hosts": list(settings.ALLOWED_HOSTS),
-                  "storage": settings.STORAGES["staticfiles"]["BACKEND"]}))
+print(json.dumps({"debug": bool(settings.DEBUG)}))
 """
 
 

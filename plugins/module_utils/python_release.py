@@ -251,6 +251,8 @@ def _environment(app: Mapping[str, Any], folder: Path, user: pwd.struct_passwd) 
     uv = _tools(interpreter)
     cache = CACHE / "apps" / app["name"]
     _folder(cache.parent, 0, 0, 0o755)
+    if cache.is_dir() and cache.stat().st_uid != user.pw_uid:  # its user was removed, and made anew with another number
+        shutil.rmtree(cache)
     _folder(cache, user.pw_uid, user.pw_gid, 0o700)
     venv = folder / "venv"
     environment = _build_environment(cache)
@@ -306,7 +308,8 @@ def _tools(interpreter: str) -> str:
     uv = folder / "bin" / "uv"
     if uv.exists():
         return str(uv)
-    partial = Path(f"{folder}.partial")
+    # Of this run alone: two may be at it, for the test hosts of a Debian release share this folder.
+    partial = Path(f"{folder}.{os.uname().nodename}-{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     _folder(partial, builder.pw_uid, builder.pw_gid, 0o755)
     environment = _build_environment(None)
@@ -315,7 +318,12 @@ def _tools(interpreter: str) -> str:
     _run([str(partial / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir", UV], "webstack",
          "uv, which makes the environments, cannot be installed.", **options)
     _give_to_root(partial, 0, folder_mode=0o755)
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not uv.exists():
+            raise
     return str(uv)
 
 
@@ -334,8 +342,9 @@ def _wheels(app: Mapping[str, Any], uv: str, interpreter: str) -> Path:
         _folder(partial, builder.pw_uid, builder.pw_gid, 0o700)
         try:
             tools = Path(uv).parent / "python"
-            _run([str(tools), "-m", "pip", "wheel", "--quiet", "--use-pep517", "--no-deps", "--no-cache-dir", "--wheel-dir",
-                  str(partial / "wheels"), requirement], f"{app['origin']}.server", f"{requirement} cannot be built.",
+            _run([str(tools), "-m", "pip", "wheel", "--quiet", "--use-pep517", "--no-deps", "--no-cache-dir",
+                  "--wheel-dir", str(partial / "wheels"), requirement], f"{app['origin']}.server",
+                 f"{requirement} cannot be built.",
                  user=builder, environment={**_build_environment(None), "HOME": str(partial)}, cwd=partial)
             for wheel in (partial / "wheels").iterdir():
                 os.chown(wheel, 0, 0)
@@ -384,7 +393,8 @@ def _run(arguments: Sequence[str], path: str, hint: str = "", user: pwd.struct_p
     identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
     try:
         answer = subprocess.run(list(arguments), capture_output=True, text=True, errors="replace", check=False,
-                                stdin=subprocess.DEVNULL, timeout=_TIMEOUT, env=environment, cwd=cwd or "/", umask=0o022,
+                                stdin=subprocess.DEVNULL, timeout=_TIMEOUT, env=environment, cwd=cwd or "/",
+                                umask=0o022,
                                 **identity)
     except FileNotFoundError:
         raise ReleaseError(path, f"{arguments[0]} is not on this host.") from None

@@ -79,7 +79,7 @@ not_checked:
   returned: always
 """
 
-import json  # noqa: E402
+import json
 
 from ansible.module_utils.basic import AnsibleModule
 

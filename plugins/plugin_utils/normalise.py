@@ -243,14 +243,15 @@ class _Normaliser:
             **item,
             "origin": path, "framework": framework, "user": f"ws-{name}", "root": root, "source": source,
             "hosts": self._hosts_of(item, path),
-            "env": {key: str(value) for key, value in item["env"].items()},
+            "env": {key: _word(value) for key, value in item["env"].items()},
             "port": item["port"] or default_port(name),
             "files": {}, "release": None, "archive": "",
         }
         if server:
             app["settings"] = apply(item["settings"], server.options, f"{path}.settings", self.problems)
             app["server_requirements"] = list(server.requirements)
-            app["packages"] = sorted({*item["packages"], *server.packages})
+            router = [services.ROUTER_PACKAGE] if item["public"] else []
+            app["packages"] = sorted({*item["packages"], *server.packages, *router})
             if item["public"] and not server.public:
                 self.problems.add(f"{path}.public", f"{server.name} does not face the public by itself. Write "
                                                     "`server: uwsgi`, or leave `public` out and route a site to it.")
@@ -316,7 +317,7 @@ class _Normaliser:
         self.services[item["name"]] = {
             **item,
             "origin": path, "server": server_name, "hosts": self._hosts_of(item, path),
-            "env": {key: str(value) for key, value in item["env"].items()},
+            "env": {key: _word(value) for key, value in item["env"].items()},
             "port": item["port"] or default_port(item["name"]),
             "settings": apply(item["settings"], server.options, f"{path}.settings", self.problems),
         }
@@ -450,7 +451,7 @@ class _Normaliser:
         remote = any(edge not in app["hosts"] for edge, _site in sites) or len(app["hosts"]) > 1
         if app["framework"] == "django":
             if app["media"] and len(app["hosts"]) > 1 and app["media_root"].startswith(app["root"] + "/"):
-                self.problems.add(f"{app['origin']}.media_root", "is missing: each of the hosts "
+                self.problems.add(f"{app['origin']}.media_root", "is a folder of one host, and each of the hosts "
                                   f"{', '.join(app['hosts'])} would keep uploads of its own. Write a folder that they "
                                   "share, or `media: false`.")
             app["static_folder"] = self.static_folder(app["name"])
@@ -511,22 +512,27 @@ class _Normaliser:
             app = self.apps.get(route.get("app", ""))
             for key, url, folder in self._folders(app) if app else ():
                 other = made.setdefault(url, app["name"])
-                if url.rstrip("/") in own or (other == app["name"] and folder in [one.get("folder") for one in result]):
+                if not folder and any(one.get("app") == app["name"] and one["match"] == "prefix"
+                                      and url.startswith(one["path"]) for one in given):
+                    continue
+                if url.rstrip("/") in own or url in [one["path"] for one in result if other == app["name"]]:
                     continue
                 if other != app["name"]:
                     self.problems.add(f"{app['origin']}.{key}_url", f"{url} is that of {other} too, on one site "
                                       f"({route['origin']}). Write another one, in the app's settings and here.")
                     continue
-                result.append(routes.folder_route(f"{route['origin']}.app", url, folder, uploads=key == "media"))
+                origin = f"{route['origin']}.app"
+                result.append(routes.folder_route(origin, url, folder, uploads=key == "media") if folder else
+                              {**route, "origin": origin, "path": url, "match": "prefix", "directives": ""})
         return result
 
     def _folders(self, app: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """Return (key, URL path, folder) of the files of an app that the window hands out."""
+        """Return (key, URL path, folder) of an app's files; no folder means that the app hands them out itself."""
         found = []
         if app.get("static"):
             found.append(("static", app["static_url"], self.static_folder(app["name"])))
-        if app.get("media") and not app["media_by_app"]:
-            found.append(("media", app["media_url"], app["media_root"]))
+        if app.get("media"):
+            found.append(("media", app["media_url"], "" if app["media_by_app"] else app["media_root"]))
         return found
 
     def static_folder(self, name: str) -> str:
@@ -570,6 +576,11 @@ class _RouteContext:
 
     def error(self, path: str, message: str) -> None:
         self._normaliser.problems.add(path, message)
+
+
+def _word(value: Any) -> str:
+    """Return an environment variable's text; what YAML reads as true stays what the user wrote, "true"."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def default_port(name: str) -> int:

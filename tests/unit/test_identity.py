@@ -113,6 +113,20 @@ def test_another_version_of_the_server_makes_another_release(tmp_path, monkeypat
     assert len({before, after, plan["apps"]["shop"]["release"]}) == 3
 
 
+@pytest.mark.parametrize("part, key", [
+    *(("services", key) for key in ("server", "user", "directory", "bin", "callable", "config", "units", "settings",
+                                    "health", "check")),
+    *(("apps", key) for key in ("directory", "python", "requirements", "extra_requirements", "server_requirements",
+                                "packages", "files", "framework", "callable")),
+])
+def test_a_change_of_the_collection_itself_makes_another_release(tmp_path, part, key):
+    plan = planned(flask_apps=[shop()])
+    plan[part]["shop"][key] = "changed"
+    app = plan["apps"]["shop"]
+    identity.give(app, resolved(tmp_path), plan, tmp_path)
+    assert app["release"] != release_of(tmp_path)
+
+
 def test_the_order_of_keys_means_nothing(tmp_path):
     one, other = shop(env={"A": "1", "B": "2"}), shop(env={"B": "2", "A": "1"})
     assert release_of(tmp_path, one) == release_of(tmp_path, other)

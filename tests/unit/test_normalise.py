@@ -229,7 +229,7 @@ def apps(*names, **more):
      ["21000 on app1 is taken by flask_apps[0]", "`port: 21001`"]),
     ({"flask_apps": [flask()], "nginx_sites": [site({"app": "shop"}, {"app": "shop"})]}, "nginx_sites[0].routes[1]",
      ["'/'", "nginx_sites[0].routes[0]", "Write each path once"]),
-    ({"django_apps": [django(), django(name="wiki", settings_module="wiki.settings")],
+    ({"django_apps": [django(), django(name="wiki", settings_module="wiki.settings", media=False)],
       "nginx_sites": [site({"app": "blog"}, {"app": "wiki", "path": "/wiki/"})], "hosts": {}},
      "django_apps[1].static_url", ["/static/ is that of blog too", "nginx_sites[0].routes[1]"]),
 ], ids=lambda value: value if isinstance(value, str) else "")
@@ -403,7 +403,8 @@ def test_a_route_has_what_the_window_needs_and_nothing_else(whole):
     assert by_path["/blog/"]["protocol"] == "uwsgi"
     assert by_path["/static/"]["folder"] == "/srv/webstack/static/blog"
     assert by_path["/static/"]["origin"] == "nginx_sites[0].routes[1].app"
-    assert "/media/" not in by_path  # the window is elsewhere: the app hands its uploads out
+    # The window is elsewhere and cannot read the uploads: the app hands them out.
+    assert by_path["/media/"] == {**by_path["/blog/"], "path": "/media/", "origin": "nginx_sites[0].routes[1].app"}
     assert by_path["/"]["root"] == "/srv/webstack/vue/web"
 
 
@@ -463,6 +464,9 @@ TLS = {"certificate": "/c.pem", "key": "/k.pem"}
     ([{}], ["www.example.com"], ["http://www.example.com"], "www.example.com", False),
     ([{"tls": TLS}], ["www.example.com"], ["https://www.example.com"], "www.example.com", True),
     ([{"listen": ["8080"]}], ["www.example.com"], ["http://www.example.com:8080"], "www.example.com", False),
+    ([{"listen": ["80", "192.0.2.1:81"]}], ["www.example.com"], ["http://www.example.com", "http://www.example.com:81"],
+     "www.example.com", False),
+    ([{"listen": ["[::]:443"], "tls": TLS}], ["www.example.com"], ["https://www.example.com"], "www.example.com", True),
     ([{"listen": ["80", "8443"], "tls": TLS}], ["www.example.com"], ["https://www.example.com:8443"],
      "www.example.com", True),
     ([{"server_names": ["*.example.com", "example.com"]}], ["*.example.com", "example.com"],

@@ -224,7 +224,7 @@ def test_templates_are_resolved_to_plain_text(good):
     assert plan["apps"]["shop"]["settings"]["workers"] == 3
     [site] = plan["sites"]["edge1"]
     assert (site["server_names"], site["directives"]) == (["www.example.com"], "# blue")
-    assert [route["path"] for route in site["routes"]] == ["/api/", "/blog/", "/static/", "/"]
+    assert [route["path"] for route in site["routes"]] == ["/api/", "/blog/", "/static/", "/media/", "/"]
 
 
 def test_secrets_of_a_good_inventory_are_not_told(good):

@@ -95,6 +95,14 @@ def test_assets_of_kept_releases_stay_and_others_go(tmp_path, order, keep, relea
     assert sorted(path.stem for path in (root / ".webstack").glob("*.json")) == list(releases)
 
 
+def test_the_live_release_stays_even_when_the_clock_goes_back(tmp_path, monkeypatch):
+    ticks = iter(range(9, 0, -1))
+    monkeypatch.setattr(site_files.time, "strftime", lambda *_arguments: f"2026-01-01T00:00:0{next(ticks)}Z")
+    for release in "123":
+        site = put(tmp_path, release, keep=1)
+        assert site_files.vue_is_live(site)
+
+
 @pytest.mark.parametrize("damage", [
     lambda root: (root / "current").unlink(),
     lambda root: (root / ".webstack" / "1.json").unlink(),

@@ -204,6 +204,7 @@ def test_an_archive_has_no_owners_and_is_nobody_elses_business(tmp_path):
     with tarfile.open(target) as archive:
         assert {item.name: (item.uid, item.gid, item.uname, item.mtime, item.mode) for item in archive} == {
             "app.py": (0, 0, "", 0, 0o644), "run": (0, 0, "", 0, 0o755)}
+    assert target.read_bytes()[4:8] == bytes(4)  # gzip has a time of its own
     assert target.stat().st_mode & 0o777 == 0o600
     assert target.parent.stat().st_mode & 0o777 == 0o700
 
