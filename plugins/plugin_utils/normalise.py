@@ -595,7 +595,7 @@ def _hosts_of_name(name: str) -> list[str]:
 
 def _same_address(one: str, other: str) -> bool:
     """Tell whether two listeners of one port are in each other's way; "", "*", 0.0.0.0 and :: are all addresses."""
-    every = {"", "*", "0.0.0.0", "::", "[::]"}  # noqa: S104 (compared, not bound)
+    every = {"", "*", "0.0.0.0", "::", "[::]"}
     return one == other or one in every or other in every
 
 

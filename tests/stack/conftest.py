@@ -6,13 +6,6 @@ import pytest
 from stack import ROOT, Stack, address, hosts
 
 
-def pytest_collection_modifyitems(items):
-    # One worker for each pair of hosts: the tests of a Debian release build on each other, in their order.
-    for item in items:
-        group = item.callspec.params.get("debian", "demo") if hasattr(item, "callspec") else "demo"
-        item.add_marker(pytest.mark.xdist_group(str(group)))
-
-
 @pytest.fixture(scope="session")
 def overlay(tmp_path_factory):
     """Return a function: an inventory that puts the hosts of an example inventory onto test hosts."""

@@ -13,7 +13,9 @@ import pytest
 from stack import ROOT, ask, ssh
 from traffic import Traffic
 
-pytestmark = pytest.mark.parametrize("debian", ["12", "13"])
+# The two run side by side, each in its order.
+pytestmark = pytest.mark.parametrize(
+    "debian", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("12", "13")])
 
 SITE = "httpbin.example.com"
 HTTPBIN = {"name": "httpbin", "source": {"package": "httpbin==0.10.4"}, "callable": "httpbin:app",
@@ -62,7 +64,7 @@ def test_t3_answers(stack, debian):
     begin = time.monotonic()
     fine(stack("t3").play())
     print(f"T3 from a bare host: {time.monotonic() - begin:.1f} s")
-    status, headers, text = ask(stack.address, "/get?a=1", SITE, headers={"X-Forwarded-For": "6.6.6.6"})
+    status, _headers, text = ask(stack.address, "/get?a=1", SITE, headers={"X-Forwarded-For": "6.6.6.6"})
     assert status == 200 and json.loads(text)["args"] == {"a": "1"}
     assert "6.6.6.6" not in text
     assert json.loads(text)["url"] == f"http://{SITE}/get?a=1"
@@ -163,6 +165,43 @@ def test_t4_answers(stack, debian):
     status, headers, _text = ask(stack.address, f"/static/{style}", host)
     assert status == 200 and headers["content-type"].startswith("text/css")
     fine(stack("t4").play(), changed=0)
+
+
+def test_t4_in_a_browser(stack, debian, tmp_path):
+    """See data of PostgreSQL through Django in the Vue page, follow a route, reload it there, send the form."""
+    from playwright.sync_api import expect, sync_playwright
+
+    host = "guestbook.example.com"
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=[
+            "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", f"--host-resolver-rules=MAP {host} {stack.address}"])
+        page = browser.new_page()
+        errors, asked = [], set()
+        page.on("pageerror", errors.append)
+        page.on("request", lambda request: asked.add(request.url.split("/")[2]))
+        page.goto(f"http://{host}/")
+        expect(page.locator("[data-test=version]")).to_have_text("1.0.0")
+        expect(page.locator("[data-test=entries] [data-test=entry]").first).to_be_visible()
+        page.locator("[data-test=write-link]").click()
+        expect(page).to_have_url(f"http://{host}/write")
+        page.reload()
+        page.locator("[data-test=name]").fill("A browser")
+        page.locator("[data-test=message]").fill(f"Hello from Debian {debian}")
+        page.locator("[data-test=picture]").set_input_files(picture)
+        page.locator("[data-test=submit]").click()
+        page.wait_for_url("**/entry/*")
+        expect(page.get_by_text(f"Hello from Debian {debian}")).to_be_visible()
+        page.reload()
+        expect(page.get_by_text(f"Hello from Debian {debian}")).to_be_visible()
+        browser.close()
+    assert not errors, errors
+    assert asked == {host}, asked
+    # What the form sent is in PostgreSQL, not in a page's memory.
+    rows = ssh(stack.host, "sudo -u postgres psql -At guestbook -c 'select message from entries_entry'")
+    assert f"Hello from Debian {debian}" in rows
 
 
 def upload(where: str, host: str, name: str) -> str:
@@ -278,7 +317,7 @@ def test_t2_answers_and_loses_nothing_in_three_releases(stack, debian):
 
     hosts("reset", stack.host)
     fine(stack("t2").play())
-    status, headers, text = ask(stack.address, "/get?a=1", SITE, headers={"X-Forwarded-Proto": "https"})
+    status, _headers, text = ask(stack.address, "/get?a=1", SITE, headers={"X-Forwarded-Proto": "https"})
     assert status == 200 and json.loads(text)["args"] == {"a": "1"}
     assert json.loads(text)["url"].startswith("http://"), "a client's own X-Forwarded-Proto was believed"
     assert "nginx" not in ssh(stack.host, "ps -eo comm")

@@ -1,0 +1,110 @@
+"""Several hosts (T7 and the demo), and what a run costs with one app and with twenty."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+from stack import ROOT, Stack, address, ask, ssh
+
+pytestmark = pytest.mark.xdist_group("fleet")
+
+HTTPBIN, GUESTBOOK = "httpbin.example.com", "guestbook.example.com"
+
+
+def fine(run, changed=None):
+    assert run.code == 0, run.output[-6000:]
+    if changed is not None:
+        assert run.changed() == changed, run.output[-6000:]
+    return run
+
+
+# -- T7: nginx on a host of its own, two app hosts -------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def t7(overlay, bring_up):
+    bring_up("t7-edge", "t7-app1", "t7-app2")
+    return Stack([str(ROOT / "inventories/t7")], overlay(edge1="t7-edge", app1="t7-app1", app2="t7-app2"))
+
+
+def test_t7_answers(t7):
+    fine(t7.play())
+    edge = address("t7-edge")
+    assert json.loads(ask(edge, "/get?a=1", HTTPBIN)[2])["args"] == {"a": "1"}
+    assert json.loads(ask(edge, "/api/health/", GUESTBOOK)[2])["status"] == "ok"
+    style = ask(edge, "/guestbook/", GUESTBOOK)[2].partition('href="/static/')[2].partition('"')[0]
+    status, headers, _text = ask(edge, f"/static/{style}", GUESTBOOK)
+    assert status == 200 and headers["content-type"].startswith("text/css")
+    run = fine(t7.play(), changed=0)
+    print(f"T7, second run: module runs {dict(Counter(host for host, _module in run.runs))}")
+
+
+@pytest.mark.parametrize("app", ["httpbin", "guestbook"])
+def test_t7_shares_the_load(t7, app):
+    path, name = {"httpbin": ("/get", HTTPBIN), "guestbook": ("/api/health/", GUESTBOOK)}[app]
+    before = ssh("t7-edge", "sudo wc -l < /var/log/nginx/access.log")
+    for _number in range(20):
+        assert ask(address("t7-edge"), path, name)[0] == 200
+    lines = ssh("t7-edge", f"sudo tail -n +{int(before) + 1} /var/log/nginx/access.log").splitlines()
+    asked = Counter(line.partition("upstream=")[2].partition(":")[0] for line in lines if f"host={name}" in line)
+    assert asked.keys() == {address("t7-app1"), address("t7-app2")} and min(asked.values()) >= 5, asked
+
+
+def test_t7_app_hosts_let_only_the_edge_in(t7):
+    for app_host in ("t7-app1", "t7-app2"):
+        listening = ssh(app_host, "ss -Htln").splitlines()
+        ports = [line.split()[3].rpartition(":")[2] for line in listening if address(app_host) in line.split()[3]]
+        apps = [port for port in ports if 20000 <= int(port) < 30000]
+        assert len(apps) == 2, listening
+        for port in apps:
+            code = f"timeout 5 bash -c 'exec 3<>/dev/tcp/{address(app_host)}/{port}; echo in'"
+            asked = f"{code} && timeout 2 bash -c 'exec 3<>/dev/tcp/{address(app_host)}/{port}; echo -e \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3; head -c1 <&3 | wc -c'"
+            assert "in" in ssh("t7-edge", code, check=False), "the edge itself cannot connect"
+            other = "t7-app2" if app_host == "t7-app1" else "t7-app1"
+            assert ssh(other, asked, check=False).strip().splitlines()[-1:] != ["1"], "another host got an answer"
+
+
+# -- one app and twenty ----------------------------------------------------------------------------------------------
+
+def test_a_second_run_costs_the_same_for_one_app_and_for_twenty(overlay, bring_up, tmp_path):
+    bring_up("flask-13")
+    stack = Stack([str(ROOT / "inventories/t3")], overlay(web1="flask-13"))
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "hello.py").write_text(
+        "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello']\n")
+
+    def variables(count, **first):
+        apps = [{"name": f"app{number}", "source": {"folder": str(folder)}, "callable": "hello:app",
+                 "requirements": "", "settings": {"workers": 1, "threads": 1}} for number in range(count)]
+        apps[0] |= first
+        sites = [{"name": f"site{number}", "server_names": [f"app{number}.example.com"],
+                  "routes": [{"path": "/", "app": f"app{number}"}]} for number in range(count)]
+        return {"flask_apps": apps, "nginx_sites": sites}
+
+    runs = {}
+    for count in (1, 20):
+        fine(stack.play(variables=variables(count)))
+        assert ask(address("flask-13"), "/", f"app{count - 1}.example.com")[2] == "hello"
+        run = fine(stack.play(variables=variables(count)), changed=0)
+        runs[count] = Counter(run.runs)
+        print(f"second run with {count} apps and sites: {sum(runs[count].values())} module runs")
+    assert runs[1] == runs[20]
+
+    # One app changed: only that app changes.
+
+    before = units("flask-13")
+    fine(stack.play(variables=variables(20, env={"COLOUR": "blue"})))
+    after = units("flask-13")
+    assert {name for name in before if before[name] != after[name]} == {"app0"}
+
+
+def units(host: str) -> dict[str, str]:
+    """Return the instance and main process of each app."""
+    lines = ssh(host, "systemctl show -p Id,MainPID 'webstack-app*@*.service'").split("\n\n")
+    found = {}
+    for block in lines:
+        values = dict(line.split("=", 1) for line in block.strip().splitlines())
+        found[values["Id"].removeprefix("webstack-").partition("@")[0]] = values["Id"] + values["MainPID"]
+    return found
