@@ -12,7 +12,7 @@ export PATH="$PWD/.venv/bin:$PATH" NO_COLOR=1
 export MOLECULE_GLOB='molecule/*/molecule.yml'
 LOGS=$PWD/.cache/logs
 LIMIT=1800 # seconds for one part
-# On two processors 3 are quickest: a scenario waits for its hosts and the network half of the time.
+# More than there are processors, for a scenario waits for its hosts and the network much of the time.
 WORKERS=${WORKERS:-3}
 
 # The slow ones first, so that none of them is left running alone at the end.

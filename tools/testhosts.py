@@ -374,7 +374,10 @@ def create(host: Host, image: str) -> None:
     """Start a fresh host from its image."""
     share_archives(host.downloads / "apt", host.archives)
     (host.archives / "partial").mkdir(exist_ok=True)
-    (host.downloads / "pip").mkdir(parents=True, exist_ok=True)
+    # Root's folders alone: an app's own download cache is its user's, who has another number on every host.
+    built = [host.downloads / "built" / name for name in ("tools", "wheels")]
+    for folder in built:
+        folder.mkdir(parents=True, exist_ok=True)
     how = ["--systemd=always"]
     what = ["/sbin/init"]
     if hybrid():
@@ -389,7 +392,7 @@ def create(host: Host, image: str) -> None:
         "--sysctl=net.ipv4.ping_group_range=0 2147483647",  # ping without the file capability, which an import loses
         f"--label=checkout={CHECKOUT}", f"--label=host={host.name}", f"--label=made_of={image} {host.address}",
         f"--volume={host.archives}:/var/cache/apt/archives",
-        f"--volume={host.downloads / 'pip'}:/var/cache/webstack",
+        *[f"--volume={folder}:/var/cache/webstack/{folder.name}" for folder in built],
         image, *what,
     )  # fmt: skip
 

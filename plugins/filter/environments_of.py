@@ -11,7 +11,7 @@ version_added: 0.1.0
 author:
   - The frontdesk.webstack authors (@frontdesk)
 description:
-  - Takes the environments of C(gunicorn_services) and C(uwsgi_services) from the plan. They are secret: use this
+  - Takes the environments of C(gunicorn_services) and C(uwsgi_services) from the plan. They are secret, so use this
     only where nothing is shown.
 positional: host, server
 options:

@@ -337,7 +337,8 @@ def _wheels(app: Mapping[str, Any], uv: str, interpreter: str) -> Path:
         mark = folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', requirement)}.done"
         if mark.exists():
             continue
-        partial = CACHE / f"build-{os.getpid()}-{os.uname().nodename}"
+        # On the file system of the wheels, so that they arrive by rename.
+        partial = folder.parent / f".build-{os.getpid()}-{os.uname().nodename}"
         shutil.rmtree(partial, ignore_errors=True)
         _folder(partial, builder.pw_uid, builder.pw_gid, 0o700)
         try:

@@ -14,8 +14,7 @@ author:
   - The frontdesk.webstack authors (@frontdesk)
 description:
   - Lets Gunicorn itself try the file on the host, as the app's user and with its environment, and adds what Gunicorn
-    passes over in silence:
-    names that are no settings.
+    passes over in silence, names that are no settings.
   - Loads the app, and changes nothing.
 options:
   path:

@@ -85,7 +85,7 @@ report:
   type: dict
   contains:
     ok: {description: "Whether the app answered as it should.", type: bool}
-    stage: {description: "How far it came, V(import\), V(callable\) or V(health\).", type: str}
+    stage: {description: "How far it came, V(import), V(callable) or V(health).", type: str}
     type: {description: "The type of the exception.", type: str}
     message: {description: "Its message.", type: str}
     frames: {description: "The last frames of its traceback.", type: list, elements: dict}

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from stack import ROOT, Stack
 
-pytestmark = pytest.mark.xdist_group("input")
-
 APP = {"name": "shop", "source": {"package": "httpbin==0.10.4"}, "callable": "httpbin:app"}
 SITE = {"name": "shop", "server_names": ["shop.example.com"], "routes": [{"path": "/", "app": "shop"}]}
 

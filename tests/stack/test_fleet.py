@@ -8,8 +8,6 @@ from collections import Counter
 import pytest
 from stack import ROOT, Stack, address, ask, ssh
 
-pytestmark = pytest.mark.xdist_group("fleet")
-
 HTTPBIN, GUESTBOOK = "httpbin.example.com", "guestbook.example.com"
 
 

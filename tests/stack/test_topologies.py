@@ -13,9 +13,7 @@ import pytest
 from stack import ROOT, ask, ssh
 from traffic import Traffic
 
-# The two run side by side, each in its order.
-pytestmark = pytest.mark.parametrize(
-    "debian", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("12", "13")])
+pytestmark = pytest.mark.parametrize("debian", ["12", "13"])
 
 SITE = "httpbin.example.com"
 HTTPBIN = {"name": "httpbin", "source": {"package": "httpbin==0.10.4"}, "callable": "httpbin:app",
