@@ -17,7 +17,7 @@ WORKERS=${WORKERS:-3}
 
 # The slow ones first, so that none of them is left running alone at the end.
 parts() {
-  local first=(uwsgi django python_app gunicorn nginx postgresql development lint flask units vue) name
+  local first=(uwsgi django python_app gunicorn nginx postgresql app_server lint flask units vue) name
   for name in "${first[@]}"; do
     [ "$name" = lint ] || [ "$name" = units ] || [ -d "molecule/$name" ] || continue
     echo "$name"

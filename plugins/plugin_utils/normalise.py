@@ -408,7 +408,10 @@ class _Normaliser:
         name = record["name"]
         edges = sorted({edge for edge, _site in self.routed.get(name, [])})
         server = servers.load().get(record["server"])
-        record["socket"] = f"/run/webstack/{name}.sock"
+        # Named after what is spoken on it: an app that changes its server also changes its address, so that nobody
+        # ever speaks one protocol to the other.
+        speaks = "uwsgi." if server and server.protocol == "uwsgi" else ""
+        record["socket"] = f"/run/webstack/{name}.{speaks}sock"
         record["listen"], record["allow"] = {}, {}
         for host in record["hosts"]:
             remote = [edge for edge in edges if edge != host]

@@ -22,6 +22,8 @@ from .schema import InventoryError, Problems, describe
 RELEASE = "@RELEASE@"
 CONFIG_ROOT = "/etc/webstack"
 ROUTER_PACKAGE = "uwsgi-core"
+#: the servers that have a role of their own; the role app_server sees to all others
+WITH_ROLE = ("gunicorn", "uwsgi")
 
 _ENVIRONMENT = jinja2.Environment(
     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
@@ -137,7 +139,7 @@ DynamicUser=yes
 # The group that may open the app's socket.
 SupplementaryGroups=www-data
 ExecStart=/usr/bin/uwsgi-core --plugin http --master --strict --die-on-term --http {{ listen }} \
-    --http-to /run/webstack/{{ name }}.sock --http-modifier1 0 --http-keepalive={{ keepalive }} --http-auto-chunked \
+    --http-to {{ socket }} --http-modifier1 0 --http-keepalive={{ keepalive }} --http-auto-chunked \
     --http-timeout {{ timeout }} --http-headers-timeout 10 --http-connect-timeout 5 --http-buffer-size 32768 \
     --buffer-size 32768 --disable-logging --listen 1024
 Restart=always
@@ -265,7 +267,7 @@ def _units(draft: Mapping[str, Any], app: Mapping[str, Any], server: servers.Ser
         listen = draft["public"]["listen"]
         low = int(listen.rpartition(":")[2]) < 1024
         units[f"webstack-{name}-http.service"] = _ENVIRONMENT.from_string(_ROUTER).render(
-            name=name, listen=listen, capability="CAP_NET_BIND_SERVICE" if low else "",
+            name=name, socket=app.get("socket") or f"/run/webstack/{name}.uwsgi.sock", listen=listen, capability="CAP_NET_BIND_SERVICE" if low else "",
             keepalive=75, timeout=settings["timeout"] + 5)
     return units
 
@@ -353,7 +355,10 @@ _FOR_MODULE = (
 
 
 def services_of(plan: Mapping[str, Any], host: str, server: str) -> list[dict[str, Any]]:
-    """Return the records of the services that ``server`` runs on ``host``, without the environments."""
+    """Return the records of the services that ``server`` runs on ``host``, without the environments.
+
+    No server ("") means all that have no role of their own.
+    """
     records = [for_host(record, host) for record in _of(plan, host, server)]
     return [{key: record[key] for key in _FOR_MODULE} for record in records]
 
@@ -365,4 +370,6 @@ def environments_of(plan: Mapping[str, Any], host: str, server: str) -> dict[str
 
 def _of(plan: Mapping[str, Any], host: str, server: str) -> list[Mapping[str, Any]]:
     names = plan["hosts"].get(host, {}).get("services", [])
-    return [plan["services"][name] for name in names if plan["services"][name]["server"] == server]
+    records = [plan["services"][name] for name in names]
+    return [record for record in records
+            if record["server"] == server or not server and record["server"] not in WITH_ROLE]

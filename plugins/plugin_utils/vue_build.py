@@ -61,5 +61,6 @@ def _run(arguments: list[str], folder: Path, environment: Mapping[str, str], hin
         raise BuildError(f"{hint} It took more than {_TIMEOUT} s.") from None
     if answer.returncode:
         lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in (answer.stdout + answer.stderr).splitlines()]
-        said = [line for line in lines if line.strip()][-15:]
+        # Node ends with the frames of its own stack; what is wrong stands before them.
+        said = [line for line in lines if line.strip() and not re.match(r"\s+at ", line)][-20:]
         raise BuildError("\n    ".join([hint, *said]))

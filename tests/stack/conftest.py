@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-
 import pytest
 from stack import ROOT, Stack, address, hosts
 
@@ -49,6 +47,3 @@ def stack(request, overlay, bring_up):
     make.host = name
     make.address = address(name)
     return make
-
-
-os.environ.setdefault("ANSIBLE_CACHE_PLUGIN", "memory")

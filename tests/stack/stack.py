@@ -42,7 +42,8 @@ class Stack:
     inventories: list[str]
     extra: Path | None = None  # an inventory file laid over the others
 
-    def play(self, *arguments: str, playbook: str = "playbooks/site.yml", variables: dict | None = None) -> Run:
+    def play(self, *arguments: str, playbook: str = "playbooks/site.yml", variables: dict | None = None,
+             collections: Path | None = None) -> Run:
         sources = [*self.inventories, *([str(self.extra)] if self.extra else [])]
         command = [str(BIN / "ansible-playbook"), str(ROOT / playbook)]
         command += [word for source in sources for word in ("-i", source)]
@@ -52,7 +53,8 @@ class Stack:
         environment = {
             **os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"), "MODULE_RUNS": str(counts),
-            "ANSIBLE_CALLBACKS_ENABLED": "module_runs", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_COLLECTIONS_PATH": str(collections or ROOT / ".cache/collections"),
+            "ANSIBLE_CACHE_PLUGIN": "memory", "ANSIBLE_CALLBACKS_ENABLED": "module_runs", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1",
         }
         answer = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True,
                                 check=False, stdin=subprocess.DEVNULL, timeout=1200)

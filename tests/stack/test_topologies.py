@@ -178,7 +178,7 @@ def test_t4_in_a_browser(stack, debian, tmp_path):
             "--disable-component-update", "--disable-sync", f"--host-resolver-rules=MAP {host} {stack.address}"])
         page = browser.new_page()
         errors, asked = [], set()
-        page.on("pageerror", errors.append)
+        page.on("pageerror", lambda error: errors.append(error))
         page.on("request", lambda request: asked.add(request.url.split("/")[2]))
         page.goto(f"http://{host}/")
         expect(page.locator("[data-test=version]")).to_have_text("1.0.0")

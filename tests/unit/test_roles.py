@@ -8,7 +8,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 #: a role that only others use -> the scenarios that run it
-WITHIN = {"app_server": {"gunicorn", "uwsgi", "development"}}
+WITHIN: dict[str, set[str]] = {}
 #: what all stages share carries the collection's name
 PREFIXES = {"plan": "webstack_"}
 TYPES = {"str": str, "path": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}

@@ -97,7 +97,7 @@ def test_uwsgi_configuration():
 def test_public_router_is_a_unit_of_its_own():
     record = finished(services.service_record(app(server="uwsgi", public={"listen": "0.0.0.0:80"})))
     router = record["units"]["webstack-shop-http.service"]
-    assert "--http-to /run/webstack/shop.sock" in router
+    assert "--http-to /run/webstack/shop.uwsgi.sock" in router
     assert "AmbientCapabilities=CAP_NET_BIND_SERVICE\n" in router
     assert "setscheme:http" in record["config"]["text"]
     assert "webstack-shop-http.service" not in str(services.content(record))

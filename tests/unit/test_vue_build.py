@@ -88,7 +88,7 @@ def test_the_users_folder_is_left_alone(site, tmp_path):
 def test_a_build_that_fails_leaves_no_archive(site, more, words):
     message = refuse(site(**more))
     assert [word for word in words if word not in message] == []
-    assert "line 25\n" not in message
+    assert "line 20\n" not in message
 
 
 def test_a_build_that_does_not_end(site, monkeypatch):

@@ -17,7 +17,7 @@ from ansible_collections.frontdesk.webstack.plugins.module_utils import unix_cli
 
 SERVER, PROTOCOL = "uwsgi", "uwsgi"
 NAME, HEALTH = "httpbin", "/status/200"
-SOCKET = f"/run/webstack/{NAME}.sock"
+SOCKET = f"/run/webstack/{NAME}.uwsgi.sock"
 
 # Runs on the host: it asks with the same few lines as the role does.
 ASK = "\nimport sys\nstatus, body = request(sys.argv[1], sys.argv[2], sys.argv[3])\nprint(status)\n"
