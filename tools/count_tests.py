@@ -13,6 +13,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import NamedTuple
 
+#: the parts of tests/stack
+TOPOLOGIES = ("topologies-12", "topologies-13", "fleet", "bad-input")
+
 
 class Count(NamedTuple):
     """How many passed, failed and were skipped."""
@@ -48,10 +51,10 @@ def of_part(logs: Path, name: str) -> Count:
     if name == "lint":
         said = re.search(r"^lint: (\d+) passed, (\d+) failed$", (logs / "lint.log").read_text(encoding="utf-8"), re.M)
         total = Count(int(said[1]), int(said[2])) if said else Count()
-    elif name in ("units", "stack"):
-        total = of_junit(logs / "junit" / f"{name}.xml")
-    else:
+    elif name not in ("units", *TOPOLOGIES):
         total = of_junit(logs / "junit" / f"molecule-{name}.xml").plus(Count(passed=int(good)))
+    else:
+        total = of_junit(logs / "junit" / f"{name}.xml")
     return total if good or total.failed else total.plus(Count(failed=1))
 
 

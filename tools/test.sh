@@ -2,7 +2,7 @@
 # What a change must pass: style, unit tests, a scenario for each role on fresh hosts, then whole topologies.
 #
 #   tools/test.sh                everything
-#   tools/test.sh NAME...        these alone: lint, units, stack, or the name of a scenario
+#   tools/test.sh NAME...        these alone: lint, units, a topology part (below), or the name of a scenario
 #   WORKERS=2 tools/test.sh      how many run side by side
 #
 # Nothing stops for a failure. Each part has its log in .cache/logs; the last line counts what passed and failed.
@@ -14,6 +14,7 @@ LOGS=$PWD/.cache/logs
 LIMIT=1800 # seconds for one part
 # More than there are processors, for a scenario waits for its hosts and the network much of the time.
 WORKERS=${WORKERS:-3}
+TOPOLOGIES=(topologies-13 topologies-12 fleet bad-input)
 
 # The slow ones first, so that none of them is left running alone at the end.
 parts() {
@@ -43,11 +44,22 @@ run() {
   fi
 }
 
+# stack NAME FILE...: whole topologies; what they measured is shown.
+stack() {
+  local name=$1 file=$2
+  shift 2
+  run "$name" pytest -v -s -p no:cacheprovider --junit-xml="$LOGS/junit/$name.xml" "tests/stack/$file" "$@"
+  grep -aoE '[A-Za-z0-9 ,]*(three releases|second run|from a bare host)[^[]*$' "$LOGS/$name.log" | sed "s/^/      $name: /"
+}
+
 part() {
   case $1 in
     lint) run lint tools/lint.sh ;;
     units) run units pytest -q -p no:cacheprovider --junit-xml="$LOGS/junit/units.xml" tests/unit ;;
-    stack) run stack pytest -q -p no:cacheprovider --junit-xml="$LOGS/junit/stack.xml" tests/stack ;;
+    topologies-12) stack "$1" test_topologies.py -k 12 ;;
+    topologies-13) stack "$1" test_topologies.py -k 13 ;;
+    fleet) stack "$1" test_fleet.py ;;
+    bad-input) stack "$1" test_bad_input.py ;;
     *)
       # Molecule names its folder after the checkout's last part alone: two checkouts would meet in one.
       rm -rf ".cache/molecule/$1"
@@ -79,12 +91,13 @@ trap 'exit 130' INT TERM
 
 if [ ${#wanted[@]} = 0 ]; then
   mapfile -t wanted < <(parts)
-  compgen -G 'tests/stack/test_*.py' >/dev/null && wanted+=(stack)
+  wanted+=("${TOPOLOGIES[@]}")
 fi
 side_by_side=() last=()
 for name in "${wanted[@]}"; do
   case $name in
-    stack) last+=(stack) ;; # measures under load, so it has the machine for itself
+    # Under load, so they have the machine for themselves.
+    topologies-12 | topologies-13 | fleet | bad-input) last+=("$name") ;;
     lint | units) side_by_side+=("$name") ;;
     *)
       [ -f "molecule/$name/molecule.yml" ] || { echo "test: no part is named $name" >&2; exit 2; }
@@ -95,7 +108,5 @@ done
 
 tools/testhosts.py image 12 13 >/dev/null || exit # once, and not in three scenarios at the same time
 [ ${#side_by_side[@]} = 0 ] || printf '%s\n' "${side_by_side[@]}" | xargs -P "$WORKERS" -I{} "$0" --part {}
-for name in ${last[@]+"${last[@]}"}; do
-  "$0" --part "$name"
-done
+[ ${#last[@]} = 0 ] || printf '%s\n' "${last[@]}" | xargs -P 2 -I{} "$0" --part {}
 tools/count_tests.py "$LOGS" "$SECONDS" "${wanted[@]}"

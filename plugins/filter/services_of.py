@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - The frontdesk.webstack authors (@frontdesk)
 description:
-  - Takes from the plan what the module M(frontdesk.webstack.app_service#module) needs, which is the services that one app
-    server runs on one host, without their environments.
+  - Takes from the plan what the module M(frontdesk.webstack.app_service#module) needs, which is the services that one
+    app server runs on one host, without their environments.
 positional: host, server
 options:
   _input:

@@ -14,7 +14,8 @@ author:
   - The frontdesk.webstack authors (@frontdesk)
 description:
   - Lets uWSGI itself try the file on the host, as the app's user and with its environment, and adds what uWSGI
-    passes over in silence, a word where a number belongs, which counts as 0, and options outside the section C([uwsgi]).
+    passes over in silence, a word where a number belongs, which counts as 0, and options outside the section
+    C([uwsgi]).
   - Loads the app, and changes nothing.
 options:
   path:

@@ -267,7 +267,8 @@ def _units(draft: Mapping[str, Any], app: Mapping[str, Any], server: servers.Ser
         listen = draft["public"]["listen"]
         low = int(listen.rpartition(":")[2]) < 1024
         units[f"webstack-{name}-http.service"] = _ENVIRONMENT.from_string(_ROUTER).render(
-            name=name, socket=app.get("socket") or f"/run/webstack/{name}.uwsgi.sock", listen=listen, capability="CAP_NET_BIND_SERVICE" if low else "",
+            name=name, socket=app.get("socket") or f"/run/webstack/{name}.uwsgi.sock", listen=listen,
+            capability="CAP_NET_BIND_SERVICE" if low else "",
             keepalive=75, timeout=settings["timeout"] + 5)
     return units
 

@@ -54,7 +54,8 @@ class Stack:
             **os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"), "MODULE_RUNS": str(counts),
             "ANSIBLE_COLLECTIONS_PATH": str(collections or ROOT / ".cache/collections"),
-            "ANSIBLE_CACHE_PLUGIN": "memory", "ANSIBLE_CALLBACKS_ENABLED": "module_runs", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_CACHE_PLUGIN": "memory", "ANSIBLE_CALLBACKS_ENABLED": "module_runs", "ANSIBLE_FORCE_COLOR": "0",
+            "ANSIBLE_NOCOLOR": "1",
         }
         answer = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True,
                                 check=False, stdin=subprocess.DEVNULL, timeout=1200)
