@@ -18,7 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils.python_release import Release, ReleaseError
+from ansible_collections.frontdesk.webstack.plugins.module_utils.python_release import (
+    Release,
+    ReleaseError,
+    give_to_root,
+)
 
 #: the steps in their order
 STEPS = ("checked", "migrated", "static")
@@ -86,12 +90,7 @@ def _static(release: Release, _production: bool) -> None:
     os.chown(folder, user.pw_uid, user.pw_gid)
     _manage(release, ["collectstatic", "--noinput", "--verbosity", "0"], f"{release.app['origin']}.static",
             "The static files cannot be collected.", 300)
-    for root, folders, files in os.walk(folder):
-        for name in [".", *folders, *files]:
-            path = os.path.join(root, name)
-            os.lchown(path, 0, 0)
-            if not os.path.islink(path):
-                os.chmod(path, 0o755 if os.path.isdir(path) else 0o644)
+    give_to_root(folder, 0, folder_mode=0o755)
     if release.app["static_remote"]:
         partial = release.folder / f"{STATIC_ARCHIVE}.partial"
         with tarfile.open(partial, "w:gz", compresslevel=6) as archive:

@@ -120,25 +120,34 @@ def build(release: Release, archive: str) -> None:
     """Make the release; raises ReleaseError and leaves no half release behind."""
     app = release.app
     folder = release.folder
+    if app["release"] in in_use(app) and (folder / "venv" / "bin" / "python").exists():
+        # It serves, or is what a rollback goes to: only its record was lost, and is written again.
+        _write_record(release)
+        return
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True)
         user = pwd.getpwnam(app["user"])
         os.chown(folder, user.pw_uid, user.pw_gid)
         _unpack(app, archive, folder / "source", user)
+        _environment(app, folder, user)
+        give_to_root(folder, user.pw_gid)
         for name, text in app["files"].items():
             write_file(folder / name, text, mode=0o644)
-        _environment(app, folder, user)
-        _give_to_root(folder, user.pw_gid)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    _write_record(release)
+
+
+def _write_record(release: Release) -> None:
+    app = release.app
     write_environment(release)
     record = {
         "schema": SCHEMA, "app": app["name"], "release": app["release"], "source": app["label"],
         "framework": app["framework"], "steps": {},
     }
-    write_file(folder / "release.json", json.dumps(record, indent=2) + "\n", mode=0o644)
+    write_file(release.folder / "release.json", json.dumps(record, indent=2) + "\n", mode=0o644)
     release.mark("built")
 
 
@@ -177,15 +186,19 @@ def prepare_host(apps: Sequence[Mapping[str, Any]]) -> bool:
     return changed
 
 
+def in_use(app: Mapping[str, Any]) -> set[str]:
+    """Return the IDs of the live release and of the one before it, as the app's record has them."""
+    try:
+        record = json.loads(Path(app["root"], "record.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    return {record.get("live"), record.get("previous")} - {None}
+
+
 def prune(app: Mapping[str, Any], keep: int) -> list[str]:
     """Remove the oldest releases beyond ``keep``, and return their IDs. The live and the last good one stay."""
     root = Path(app["root"])
-    protected = {app["release"]}
-    try:
-        record = json.loads((root / "record.json").read_text(encoding="utf-8"))
-        protected |= {record.get("live"), record.get("previous")}
-    except (OSError, ValueError):
-        pass
+    protected = {app["release"], *in_use(app)}
     folders = sorted((path for path in (root / "releases").iterdir() if path.is_dir()), key=_age, reverse=True)
     removable = [path for path in folders if path.name not in protected]
     surplus = removable[max(0, keep - (len(folders) - len(removable))):]
@@ -212,16 +225,25 @@ def _user_exists(name: str) -> bool:
 
 
 def _folder(path: Path, uid: int, gid: int, mode: int) -> bool:
-    changed = not path.is_dir()
+    """Make the folder, or give it its owner and mode back; return whether there was anything to do."""
+    changed = not os.path.lexists(path)
     if changed:
         path.mkdir(parents=True)
-    status = path.stat()
-    if (status.st_uid, status.st_gid) != (uid, gid):
-        os.chown(path, uid, gid)
-        changed = True
-    if status.st_mode & 0o7777 != mode or changed:
-        os.chmod(path, mode)
-        changed = True
+    try:
+        # Some of these lie in a folder of the app's: root must not follow a link that the app has put there.
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        raise ReleaseError(str(path), "is no folder, but a link or a file. Put a folder there.") from None
+    try:
+        status = os.fstat(handle)
+        if (status.st_uid, status.st_gid) != (uid, gid):
+            os.fchown(handle, uid, gid)
+            changed = True
+        if status.st_mode & 0o7777 != mode or changed:
+            os.fchmod(handle, mode)
+            changed = True
+    finally:
+        os.close(handle)
     return changed
 
 
@@ -317,7 +339,7 @@ def _tools(interpreter: str) -> str:
     _run([interpreter, "-m", "venv", str(partial)], "webstack", "python3-venv does not work on this host.", **options)
     _run([str(partial / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir", UV], "webstack",
          "uv, which makes the environments, cannot be installed.", **options)
-    _give_to_root(partial, 0, folder_mode=0o755)
+    give_to_root(partial, 0, folder_mode=0o755)
     try:
         partial.rename(folder)
     except OSError:
@@ -375,9 +397,12 @@ def _build_environment(cache: Path | None) -> dict[str, str]:
     return environment
 
 
-def _give_to_root(folder: Path, gid: int, folder_mode: int = 0o750) -> None:
-    """Make root the owner and the app's group the reader: an app must not change its own code."""
-    for root, folders, files in os.walk(folder):
+def give_to_root(folder: Path, gid: int, folder_mode: int = 0o750) -> None:
+    """Make root the owner and the group the reader: an app must not change its own code."""
+    # Shut first: nobody who could write there until now gets at what is below while owners and modes change.
+    os.chmod(folder, 0o700)
+    os.chown(folder, 0, 0)
+    for root, folders, files in os.walk(folder, topdown=False):
         os.chown(root, 0, gid)
         os.chmod(root, folder_mode)
         for name in [*folders, *files]:

@@ -124,7 +124,7 @@ def _folders(*folders: Path) -> None:
 def _lay_over(source: Path, target: Path) -> list[str]:
     """Copy the files of ``source`` into ``target``, each by rename, and return their relative paths."""
     names = sorted(str((Path(root) / name).relative_to(source)) for root, _folders_, files in os.walk(source)
-                   for name in files)
+                   for name in files if not os.path.islink(os.path.join(root, name)))  # a link could lead anywhere
     for name in names:
         old, new = target / name, source / name
         if old.is_file() and old.stat().st_size == new.stat().st_size and old.read_bytes() == new.read_bytes():

@@ -257,6 +257,7 @@ class _Normaliser:
                                                     "`server: uwsgi`, or leave `public` out and route a site to it.")
         if framework == "django":
             app["media_root"] = item["media_root"] or f"{root}/shared/media"
+            app["writable"] = [*item["writable"], *([item["media_root"]] if item["media_root"] else [])]
         self.apps[name] = app
 
     def _check_inside(self, item: Mapping[str, Any], keys: Iterable[str], path: str, what: str = "the source") -> None:
@@ -362,7 +363,7 @@ class _Normaliser:
                     (nginx_render.STATUS_ADDRESS, "the loopback listener of nginx"))
         for record in [*self.apps.values(), *self.services.values()]:
             wanted = [(record["port"], "", f"{record['origin']}.port")]
-            if record.get("public"):
+            if (record.get("public") or {}).get("listen"):
                 address, _colon, port = record["public"]["listen"].rpartition(":")
                 if port.isdigit():
                     wanted.append((int(port), address.strip("[]"), f"{record['origin']}.public.listen"))

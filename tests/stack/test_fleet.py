@@ -27,6 +27,13 @@ def t7(overlay, bring_up):
     return Stack([str(ROOT / "inventories/t7")], overlay(edge1="t7-edge", app1="t7-app1", app2="t7-app2"))
 
 
+def test_t7_can_be_checked_on_bare_hosts(t7):
+    output = fine(t7.play("--check", "--diff")).output
+    for words in ("would install: ", "not checked: flask_apps[0]", "not checked: django_apps[0]"):
+        assert words in output, output[-6000:]
+    assert "postgresql" not in ssh("t7-app1", "dpkg -l")
+
+
 def test_t7_answers(t7):
     fine(t7.play())
     edge = address("t7-edge")

@@ -84,7 +84,7 @@ def me(monkeypatch, tmp_path):
     user = pwd.getpwuid(os.getuid())
     monkeypatch.setattr(logic.pwd, "getpwnam", lambda _name: user)
     monkeypatch.setattr(logic, "_environment", lambda app, folder, user: (folder / "venv").mkdir())
-    monkeypatch.setattr(logic, "_give_to_root", lambda folder, gid: None)
+    monkeypatch.setattr(logic, "give_to_root", lambda folder, gid: None)
     monkeypatch.setattr(logic, "ETC", tmp_path / "etc")
     if os.geteuid():
         monkeypatch.setattr(logic.Release, "environment_is_written", lambda self: self.env_file.is_file())
