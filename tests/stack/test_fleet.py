@@ -49,7 +49,7 @@ def test_t7_answers(t7):
 @pytest.mark.parametrize("app", ["httpbin", "guestbook"])
 def test_t7_shares_the_load(t7, app):
     path, name = {"httpbin": ("/get", HTTPBIN), "guestbook": ("/api/health/", GUESTBOOK)}[app]
-    before = ssh("t7-edge", "sudo wc -l < /var/log/nginx/access.log")
+    before = ssh("t7-edge", "sudo cat /var/log/nginx/access.log | wc -l")
     for _number in range(20):
         assert ask(address("t7-edge"), path, name)[0] == 200
     lines = ssh("t7-edge", f"sudo tail -n +{int(before) + 1} /var/log/nginx/access.log").splitlines()
@@ -64,16 +64,15 @@ def test_t7_app_hosts_let_only_the_edge_in(t7):
         apps = [port for port in ports if 20000 <= int(port) < 30000]
         assert len(apps) == 2, listening
         for port in apps:
-            assert "got b'" in connect("t7-edge", app_host, port), "the edge itself cannot connect"
+            assert "connected" in connect("t7-edge", app_host, port), "the edge itself cannot connect"
             other = "t7-app2" if app_host == "t7-app1" else "t7-app1"
-            assert "got nothing" in connect(other, app_host, port), "another host got an answer"
+            assert "TimeoutError" in connect(other, app_host, port), "another host was let in"
 
 
 def connect(host: str, app_host: str, port: str) -> str:
-    """Ask the app's port by HTTP from another host; say what came of it."""
-    code = (f"import socket; s = socket.create_connection(('{address(app_host)}', {port}), 3); s.settimeout(3); "
-            "s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); print('got', s.recv(20))")
-    return ssh(host, f'python3 -c "{code}" 2>&1 || echo got nothing', check=False)
+    """Open a connection to the app's port from another host; say what came of it."""
+    code = f"import socket; socket.create_connection(('{address(app_host)}', {port}), 3); print('connected')"
+    return ssh(host, f'python3 -c "{code}" 2>&1', check=False)
 
 
 # -- one app and twenty ----------------------------------------------------------------------------------------------
@@ -140,6 +139,7 @@ def test_an_app_server_is_added_by_one_file(overlay, bring_up, tmp_path):
     """A server that the collection does not know serves a real app, given nothing but its file."""
     bring_up("flask-12")
     tree = tmp_path / "ansible_collections" / "frontdesk" / "webstack"
+    tree.mkdir(parents=True)
     for name in ("galaxy.yml", "meta", "playbooks", "plugins", "roles"):
         source = ROOT / name
         if source.is_dir():
