@@ -122,14 +122,13 @@ def units(host: str) -> dict[str, str]:
 
 # -- one more app server ---------------------------------------------------------------------------------------------
 
-HYPERCORN = '''
+UVICORN = '''
 from . import Server
 
 SERVER = Server(
-    name="hypercorn", protocol="http", config_name="hypercorn.toml", requirements=("hypercorn==0.18.0",),
-    template='bind = "fd://3"\\nworkers = {{ settings.workers }}\\n',
-    exec_start=lambda service: [f"{service['bin']}/hypercorn", "--config", service["config"]["path"],
-                                f"wsgi:{service['callable']}"],
+    name="uvicorn", protocol="http", config_name="", template="", requirements=("uvicorn==0.54.0",),
+    exec_start=lambda service: [f"{service['bin']}/uvicorn", "--fd", "3", "--interface", "wsgi",
+                                "--workers", str(service["settings"]["workers"]), service["callable"]],
     check=lambda service: [], notify=False,
 )
 '''
@@ -146,12 +145,12 @@ def test_an_app_server_is_added_by_one_file(overlay, bring_up, tmp_path):
             shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, tree / name)
-    (tree / "plugins/plugin_utils/servers/hypercorn.py").write_text(HYPERCORN, encoding="utf-8")
-    app = {"name": "httpbin", "server": "hypercorn", "source": {"package": "httpbin==0.10.4"},
+    (tree / "plugins/plugin_utils/servers/uvicorn.py").write_text(UVICORN, encoding="utf-8")
+    app = {"name": "httpbin", "server": "uvicorn", "source": {"package": "httpbin==0.10.4"},
            "callable": "httpbin:app", "health": {"path": "/status/200"}}
     stack = Stack([str(ROOT / "inventories/t3")], overlay(web1="flask-12"))
     for changed in (None, 0):
         fine(stack.play(playbook=str(tree / "playbooks/site.yml"), variables={"flask_apps": [app]},
                         collections=tmp_path), changed)
         assert json.loads(ask(address("flask-12"), "/get?a=1", HTTPBIN)[2])["args"] == {"a": "1"}
-    assert "hypercorn" in ssh("flask-12", "ps -eo args")
+    assert "uvicorn" in ssh("flask-12", "ps -eo args")
