@@ -46,6 +46,8 @@ class ActionModule(ActionBase):
             raw = hostvars.raw_get(host)
             # A template may speak of other hosts, as everywhere in Ansible.
             reader = _Reader(Templar(loader=self._loader, variables={**raw, "hostvars": hostvars}), problems)
+            for name, message in normalise.misspelt(raw):
+                problems.add(name, message)
             names = [*normalise.wanted(raw), "ansible_host"]
             variables[host] = {name: reader.plain(raw[name], name) for name in names if name in raw}
         if problems:

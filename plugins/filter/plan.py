@@ -17,10 +17,14 @@ def apps_of(plan: Mapping[str, Any], host: str, framework: str) -> list[dict[str
     return [plan["apps"][name] for name in names if plan["apps"][name]["framework"] == framework]
 
 
-def django_pending(apps: list[dict[str, Any]], host: str,
-                   steps: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Return the Django apps whose release is not checked, migrated or collected yet, by the ``steps`` of the host."""
-    return [app for app in apps if django_release.pending(app, host, steps.get(app["name"], {}))]
+def django_pending(apps: list[dict[str, Any]], host: str, steps: Mapping[str, Mapping[str, str]],
+                   play_hosts: list[str]) -> list[dict[str, Any]]:
+    """Return the Django apps whose release is not checked, migrated or collected yet, by the ``steps`` of the host.
+
+    Their ``hosts`` are those that take part in the run: with a limit, too, one of them migrates.
+    """
+    present = [{**app, "hosts": [name for name in app["hosts"] if name in play_hosts] or app["hosts"]} for app in apps]
+    return [app for app in present if django_release.pending(app, host, steps.get(app["name"], {}))]
 
 
 def vue_of(plan: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
@@ -34,7 +38,10 @@ def static_of(plan: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
     ``static_archive`` names the controller's copy of the files, "" where the app runs on ``host`` itself.
     """
     apps = [plan["apps"][name] for name in plan["hosts"].get(host, {}).get("static", [])]
-    return [{**app, "static_archive": "" if host in app["hosts"] else app["static_copy"]} for app in apps]
+    # Not the environments: what is fetched is shown.
+    fields = ("name", "origin", "root", "release", "hosts", "static_folder")
+    return [{**{field: app[field] for field in fields},
+             "static_archive": "" if host in app["hosts"] else app["static_copy"]} for app in apps]
 
 
 class FilterModule:

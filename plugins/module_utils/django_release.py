@@ -29,11 +29,12 @@ STEPS = ("checked", "migrated", "static")
 #: the packed static files, for windows on other hosts
 STATIC_ARCHIVE = "static.tar.gz"
 
-_FACTS = """
+_MARK = "webstack-facts "
+_FACTS = f"""
 import django, json
 from django.conf import settings
 django.setup()
-print(json.dumps({"debug": bool(settings.DEBUG)}))
+print("{_MARK}" + json.dumps({{"debug": bool(settings.DEBUG)}}))
 """
 
 
@@ -63,7 +64,11 @@ def finish(release: Release, host: str, production: bool) -> list[str]:
 def _check(release: Release, production: bool) -> None:
     origin = release.app["origin"]
     answer = _python(release, ["-c", _FACTS], f"{origin}.settings_module", "The settings cannot be loaded.", 120)
-    facts = json.loads(answer.splitlines()[-1])
+    found = [line for line in answer.splitlines() if line.startswith(_MARK)]
+    if not found:
+        raise ReleaseError(f"{origin}.settings_module", "the settings end the process while they are loaded. Let them "
+                                                        "only set names.")
+    facts = json.loads(found[-1].removeprefix(_MARK))
     if facts["debug"] and production:
         raise ReleaseError(f"{origin}.settings_module", "DEBUG is on: every error would show the app's code and "
                            "settings to the public. Write `DEBUG = False` in these settings, or name other ones.")

@@ -509,7 +509,7 @@ class Tree:
         errors = translate(output, files, origins)
         if code or errors:
             lines = [describe(error) for error in errors] or [output.strip() or f"nginx -t exits with {code}"]
-            raise Refused("nginx refuses the configuration; nothing was changed.\n" + "\n".join(lines), errors)
+            raise Refused("nginx refuses the configuration; its live one is untouched.\n" + "\n".join(lines), errors)
 
     def lacking(self, files: dict[str, str], origins: dict[str, list]) -> list[dict]:
         """Return what new routes need and is not there. An app that is down already is no reason to refuse."""
@@ -620,7 +620,7 @@ class Tree:
             self.test(f"{folder}.test", folder, filled, origins)
             lacking = self.lacking(filled, origins)
             if lacking:
-                raise Refused("nginx would take this, but it cannot work; nothing was changed.\n"
+                raise Refused("nginx would take this, but it cannot work; its live configuration is untouched.\n"
                               + "\n".join(describe(error) for error in lacking), lacking)
             manifest = {"generation": number, "digests": {path: digest(text) for path, text in sorted(filled.items())}}
             _write(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=1) + "\n")

@@ -16,6 +16,7 @@ import os
 import pwd
 import re
 import shutil
+import stat
 import subprocess
 import tarfile
 import time
@@ -120,20 +121,30 @@ def build(release: Release, archive: str) -> None:
     """Make the release; raises ReleaseError and leaves no half release behind."""
     app = release.app
     folder = release.folder
-    if app["release"] in in_use(app) and (folder / "venv" / "bin" / "python").exists():
-        # It serves, or is what a rollback goes to: only its record was lost, and is written again.
+    if app["release"] in in_use(app) and (folder / "venv" / "bin" / "python").exists() and (folder / "source").is_dir():
+        # It serves, or is what a rollback goes to: only its record was lost, and is written again. Of what was done
+        # with it, all that may be done twice without harm is done again.
         _write_record(release)
+        if app["framework"] == "django":
+            release.mark("checked")
+            if (folder / "static").is_dir():
+                release.mark("static")
         return
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        folder.mkdir(parents=True)
         user = pwd.getpwnam(app["user"])
-        os.chown(folder, user.pw_uid, user.pw_gid)
-        _unpack(app, archive, folder / "source", user)
-        _environment(app, folder, user)
-        give_to_root(folder, user.pw_gid)
+        # The folder stays root's: what the app's user runs while it is built cannot put links in root's way.
+        folder.mkdir(parents=True)
+        os.chown(folder, 0, user.pw_gid)
+        os.chmod(folder, 0o750)
         for name, text in app["files"].items():
             write_file(folder / name, text, mode=0o644)
+        _unpack(app, archive, folder / "source", user)
+        venv = folder / "venv"
+        venv.mkdir()
+        os.chown(venv, user.pw_uid, user.pw_gid)
+        _environment(app, folder, user)
+        give_to_root(folder, user.pw_gid)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -167,7 +178,7 @@ def prepare_host(apps: Sequence[Mapping[str, Any]]) -> bool:
         for user in absent:
             name = wanted[user]["name"] if user in wanted else "build"
             home = wanted[user]["root"] if user in wanted else str(CACHE)
-            write_file(Path(f"/etc/sysusers.d/webstack-{name}.conf"),
+            write_file(Path(f"/etc/sysusers.d/{user}.conf"),
                        f'u {user} - "web app {name}" {home} /usr/sbin/nologin\n', mode=0o644)
         _run(["systemd-sysusers"], "webstack")
         changed = True
@@ -182,17 +193,23 @@ def prepare_host(apps: Sequence[Mapping[str, Any]]) -> bool:
             (root / "shared", user.pw_uid, window, 0o710),
             (root / "shared" / "media", user.pw_uid, window, 0o2750),
         ):
-            changed |= _folder(folder, uid, gid, mode)
+            try:
+                changed |= _folder(folder, uid, gid, mode)
+            except ReleaseError as error:
+                raise ReleaseError(app["origin"], str(error)) from None
     return changed
 
 
 def in_use(app: Mapping[str, Any]) -> set[str]:
     """Return the IDs of the live release and of the one before it, as the app's record has them."""
+    # What starts at boot counts too: a run that was killed in the switch has not written the record yet.
+    boot = Path("/etc/systemd/system/multi-user.target.wants").glob(f"webstack-{app['name']}@*.service")
+    used = {link.name.partition("@")[2].removesuffix(".service") for link in boot}
     try:
         record = json.loads(Path(app["root"], "record.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return set()
-    return {record.get("live"), record.get("previous")} - {None}
+        return used
+    return used | {record.get("live"), record.get("previous")} - {None}
 
 
 def prune(app: Mapping[str, Any], keep: int) -> list[str]:
@@ -233,7 +250,8 @@ def _folder(path: Path, uid: int, gid: int, mode: int) -> bool:
         # Some of these lie in a folder of the app's: root must not follow a link that the app has put there.
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        raise ReleaseError(str(path), "is no folder, but a link or a file. Put a folder there.") from None
+        raise ReleaseError(str(path), "is no folder, but a link or a file. Put a folder there; uploads that lie "
+                                      "elsewhere are named by `media_root`.") from None
     try:
         status = os.fstat(handle)
         if (status.st_uid, status.st_gid) != (uid, gid):
@@ -259,7 +277,7 @@ def _unpack(app: Mapping[str, Any], archive: str, target: Path, user: pwd.struct
             raise ReleaseError(f"{app['origin']}.source", f"cannot be unpacked: {error}") from None
         if app["directory"] and not (target / app["directory"]).is_dir():
             raise ReleaseError(f"{app['origin']}.directory", f"the source has no folder {app['directory']!r}.")
-    for path in [target, *target.rglob("*")]:
+    for path in reversed([target, *target.rglob("*")]):  # from below: a folder is root's until all in it are done
         os.lchown(path, user.pw_uid, user.pw_gid)
 
 
@@ -282,7 +300,8 @@ def _environment(app: Mapping[str, Any], folder: Path, user: pwd.struct_passwd) 
     def run(arguments: list[str], key: str, hint: str) -> None:
         _run(arguments, f"{origin}.{key}", hint, user=user, environment=environment, cwd=folder)
 
-    run([uv, "venv", "--python", interpreter, str(venv)], "python", "This interpreter makes no virtual environment.")
+    run([uv, "venv", "--allow-existing", "--python", interpreter, str(venv)], "python",
+        "This interpreter makes no virtual environment.")
     install = [uv, "pip", "install", "--python", str(venv / "bin" / "python"), "--compile-bytecode",
                "--link-mode", "copy"]
     if app["server_requirements"]:
@@ -399,18 +418,15 @@ def _build_environment(cache: Path | None) -> dict[str, str]:
 
 def give_to_root(folder: Path, gid: int, folder_mode: int = 0o750) -> None:
     """Make root the owner and the group the reader: an app must not change its own code."""
-    # Shut first: nobody who could write there until now gets at what is below while owners and modes change.
-    os.chmod(folder, 0o700)
-    os.chown(folder, 0, 0)
-    for root, folders, files in os.walk(folder, topdown=False):
-        os.chown(root, 0, gid)
-        os.chmod(root, folder_mode)
-        for name in [*folders, *files]:
-            path = os.path.join(root, name)
-            os.lchown(path, 0, gid)
-            if not os.path.islink(path) and not os.path.isdir(path):
-                executable = os.stat(path).st_mode & 0o100
-                os.chmod(path, 0o755 if executable else 0o644)
+    # From above, by open folders: as soon as a folder is root's, nobody else can swap what is in it for a link.
+    for _root, _folders, files, handle in os.fwalk(folder):
+        os.fchown(handle, 0, gid)
+        os.fchmod(handle, folder_mode)
+        for name in files:
+            status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            os.chown(name, 0, gid, dir_fd=handle, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                os.chmod(name, 0o755 if status.st_mode & 0o100 else 0o644, dir_fd=handle)
 
 
 def _run(arguments: Sequence[str], path: str, hint: str = "", user: pwd.struct_passwd | None = None,

@@ -179,7 +179,7 @@ def note(record: dict[str, Any], release: str, event: str, reason: str = "") -> 
     if event == "stopped" and record["live"] == release:
         record["live"] = None
     at = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    record["history"].append({"release": release, "at": at, "event": event, "reason": reason[:1000]})
+    record["history"].append({"release": release, "at": at, "event": event, "reason": reason[-1000:]})
     del record["history"][:-HISTORY]
 
 
@@ -416,6 +416,7 @@ class Service:
 
     def prove(self) -> None:
         """Import the app, ask it in its process, run the server's dry run, and the server behind a private socket."""
+        self._port_is_free()
         self._import()
         if self.wanted["check"]:
             good, log = self._once("check")
@@ -424,6 +425,22 @@ class Service:
                              f"{self.wanted['config']['path']}. It says:\n{self._clean(_tail(log))}")
         if self.wanted["shared_socket"]:
             self._private()
+
+    def _port_is_free(self) -> None:
+        """Refuse a public address that another program holds, nginx of an earlier run for one, before the switch."""
+        if self.router not in self.units or self._active(self.router):
+            return
+        listen = self.wanted["public"]["listen"]
+        host, _colon, port = listen.rpartition(":")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((host.strip("[]"), int(port)))
+            except OSError as error:
+                raise Failed(f"{self.origin}.public.listen: {listen} cannot be had on this host: {error.strerror}. "
+                             "Stop the program that holds it (`ss -ltnp` names it; nginx: `systemctl disable --now nginx`), "
+                             "or write another port.") from None
 
     def _once(self, kind: str) -> tuple[bool, str]:
         good = self.systemd.start(f"webstack_{kind}-{self.name}@{self.release}.service")
@@ -532,7 +549,7 @@ class Service:
             problem = self._ask_live()
             if problem:
                 raise Failed(f"{problem}\n{self._said()}")
-        except Failed as error:
+        except (Failed, OSError) as error:
             self._undo(before)
             raise Failed(f"{error}\nThis was undone: {self._in_service()}") from None
         self._finish()

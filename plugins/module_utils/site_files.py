@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import tarfile
 import time
 from collections.abc import Mapping
@@ -54,19 +55,23 @@ def put_vue(site: Mapping[str, Any], archive: str, keep: int) -> None:
     """Put a built site in place and switch to it; raises SiteError, and then nothing that is live has changed."""
     root = Path(site["root"])
     folder = root / "releases" / site["release"]
-    if _manifest(root, site["release"]) is None or not folder.is_dir():
+    if not (folder / "index.html").is_file():
+        # Made beside and renamed: a release folder is whole, or not there.
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
-        _folders(root, folder)
+        _folders(root, partial)
         try:
-            _unpack(archive, folder, f"{site['origin']}.dist")
-            if not (folder / "index.html").is_file():
+            _unpack(archive, partial, f"{site['origin']}.dist")
+            if not (partial / "index.html").is_file():
                 raise SiteError(f"{site['origin']}.build.output", "has no index.html. Write the folder that the build "
                                                                   "makes.")
             settings = json.dumps(site["settings"], indent=2, sort_keys=True, ensure_ascii=False) + "\n"
             if site["settings"]:
-                write_file(folder / site["settings_file"], settings, mode=0o644)
+                write_file(partial / site["settings_file"], settings, mode=0o644)
+            partial.rename(folder)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
             raise
     files = _lay_over(folder / ASSETS, root / ASSETS) if (folder / ASSETS).is_dir() else []
     _write_manifest(root, site["release"], files)
@@ -100,8 +105,13 @@ def put_static(app: Mapping[str, Any], archive: str, keep: int) -> None:
 def _unpack(archive: str, folder: Path, path: str) -> None:
     try:
         with tarfile.open(archive) as source:
-            # Python 3.11.2, Debian 12's, has no filters yet; the archive is the controller's own.
-            source.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # noqa: S202
+            # Static files come from an app's host, which need not be trusted. Python 3.11.2, Debian 12's, has no
+            # filters yet: there, files and folders below this one, and nothing else.
+            if hasattr(tarfile, "data_filter"):
+                source.extractall(folder, filter="data")
+            else:
+                source.extractall(folder, [item for item in source  # noqa: S202
+                                           if (item.isfile() or item.isdir()) and _is_below(item.name)])
     except (tarfile.TarError, OSError) as error:
         raise SiteError(path, f"cannot be unpacked: {error}") from None
     for root, folders, files in os.walk(folder):
@@ -110,21 +120,32 @@ def _unpack(archive: str, folder: Path, path: str) -> None:
             os.lchown(item, 0, 0)
             if not os.path.islink(item):
                 os.chmod(item, 0o755 if os.path.isdir(item) else 0o644)
+                # The archive has no times, so that it is the same each time. Browsers ask by them: two versions of a
+                # page that have one size must not have one time too.
+                os.utime(item)
 
 
-def _folders(*folders: Path) -> None:
-    for folder in folders:
+def _is_below(name: str) -> bool:
+    return not name.startswith("/") and ".." not in Path(name).parts
+
+
+def _folders(root: Path, *folders: Path) -> None:
+    """Make the folders, which nginx's workers read, from ``webstack_root`` (two above ``root``) down."""
+    for folder in (root, *folders):
         folder.mkdir(parents=True, exist_ok=True)
-        # nginx's workers read what lies here, whatever root's umask is.
-        for path in (folder, *folder.parents[:3]):
-            if path.stat().st_mode & 0o055 != 0o055 and len(path.parts) > 2:
+        for path in (folder, *folder.parents):
+            if path.stat().st_mode & 0o055 != 0o055:
                 os.chmod(path, path.stat().st_mode | 0o055)
+            if path == root.parent.parent:
+                break
 
 
 def _lay_over(source: Path, target: Path) -> list[str]:
     """Copy the files of ``source`` into ``target``, each by rename, and return their relative paths."""
     names = sorted(str((Path(root) / name).relative_to(source)) for root, _folders_, files in os.walk(source)
-                   for name in files if not os.path.islink(os.path.join(root, name)))  # a link could lead anywhere
+                   for name in files if stat.S_ISREG(os.lstat(os.path.join(root, name)).st_mode))
+    # Links and pipes could lead anywhere; and what is ours beside the files is not the app's to write.
+    names = [name for name in names if Path(name).parts[0] != ".webstack"]
     for name in names:
         old, new = target / name, source / name
         if old.is_file() and old.stat().st_size == new.stat().st_size and old.read_bytes() == new.read_bytes():
@@ -170,8 +191,11 @@ def _prune(root: Path, overlay: Path, live: str, keep: int) -> set[str]:
     """Forget the oldest releases beyond ``keep``, remove the files that no kept one lists, return the kept IDs."""
     manifests = {}
     for path in (root / ".webstack").glob("*.json"):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        manifests[content["release"]] = (content["at"], path, set(content["files"]))
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            manifests[content["release"]] = (content["at"], path, set(filter(_is_below, content["files"])))
+        except (ValueError, KeyError):
+            path.unlink()  # torn or foreign: its files stay
     order = sorted(manifests, key=lambda release: (release == live, manifests[release][0]), reverse=True)
     kept = set(order[:max(1, keep)])
     surplus = [release for release in order if release not in kept]

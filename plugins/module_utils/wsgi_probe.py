@@ -42,11 +42,17 @@ def broken(stage, error):
            missing=getattr(error, "name", None) or "")
 
 
+def may_be_an_app(name, value, module):
+    try:
+        return (callable(value) and not inspect.isclass(value) and not name.startswith("_")
+                and (getattr(value, "__module__", None) == module.__name__ or hasattr(value, "wsgi_app")
+                     or name in ("app", "application")))
+    except Exception:  # flask.request, for one, answers no question outside of a request
+        return False
+
+
 def candidates(module):
-    return sorted(name for name, value in vars(module).items()
-                  if callable(value) and not inspect.isclass(value) and not name.startswith("_")
-                  and (getattr(value, "__module__", None) == module.__name__ or hasattr(value, "wsgi_app")
-                       or name in ("app", "application")))[:8]
+    return sorted(name for name, value in vars(module).items() if may_be_an_app(name, value, module))[:8]
 
 
 def main(options):

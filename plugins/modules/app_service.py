@@ -97,6 +97,7 @@ services:
 """
 
 import json
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -130,6 +131,7 @@ _RECORD = {
 
 def main() -> None:
     """Run the module."""
+    os.umask(0o022)  # sudo hands on the user's, which may shut out the app; secret files have modes of their own
     module = AnsibleModule(
         argument_spec={
             "services": {"type": "list", "elements": "dict", "required": True, "options": _RECORD},
@@ -152,7 +154,7 @@ def main() -> None:
     answer = {
         "changed": any(result.changes for result in results),
         "services": [{"name": result.name, "release": result.release, "changes": result.changes,
-                      "not_checked": result.not_checked, "failed": result.failed} for result in results],
+                      "not_checked": result.not_checked, "failed": bool(result.failed)} for result in results],
     }
     if module._diff:
         answer["diff"] = [part for result in results for part in result.diff]

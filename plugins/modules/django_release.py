@@ -41,8 +41,8 @@ attributes:
     description: Does nothing and says what was not checked.
     support: full
   diff_mode:
-    description: Shows the steps.
-    support: full
+    description: There is nothing to compare; RV(done) has the steps.
+    support: none
 """
 
 EXAMPLES = r"""
@@ -65,6 +65,7 @@ not_checked:
 """
 
 import json
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -76,6 +77,7 @@ from ansible_collections.frontdesk.webstack.plugins.module_utils.python_release 
 
 
 def main():
+    os.umask(0o022)  # sudo hands on the user's, which may shut out the app; secret files have modes of their own
     module = AnsibleModule(
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True, "options": {

@@ -80,6 +80,7 @@ not_checked:
 """
 
 import json
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -104,6 +105,7 @@ def _diff(releases, done):
 
 
 def main():
+    os.umask(0o022)  # sudo hands on the user's, which may shut out the app; secret files have modes of their own
     module = AnsibleModule(
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True, "options": {
@@ -146,7 +148,7 @@ def main():
             except (logic.ReleaseError, OSError) as error:
                 failures.append(str(error) if isinstance(error, logic.ReleaseError) else
                                 f"{release.app['origin']}: {error}")
-    except logic.ReleaseError as error:
+    except (logic.ReleaseError, OSError) as error:
         failures.append(str(error))
     result |= _query(releases)
     if failures:

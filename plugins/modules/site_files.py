@@ -65,12 +65,15 @@ missing_static:
   returned: always
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.frontdesk.webstack.plugins.module_utils import site_files as logic
 
 
 def main():
+    os.umask(0o022)  # sudo hands on the user's, which may shut out the app; secret files have modes of their own
     text = {"type": "str", "required": True}
     module = AnsibleModule(
         argument_spec={

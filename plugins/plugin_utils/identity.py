@@ -26,7 +26,7 @@ from .sources import Resolved
 LENGTH = 12
 #: what of an app and of its service makes a release; not what differs between hosts, nor what only says where it is
 _APP = ("directory", "python", "requirements", "extra_requirements", "server_requirements", "packages", "files",
-        "framework", "callable", "manage", "static", "media")
+        "framework", "callable", "manage", "static", "static_remote", "media")
 _SERVICE = ("server", "user", "directory", "bin", "callable", "config", "units", "settings", "health", "check")
 #: raised when the way a release is built changes, so that releases are made anew
 FORMAT = 1
@@ -90,7 +90,8 @@ def _give_app(record: dict[str, Any], source: Resolved, plan: Mapping[str, Any],
     name = record["name"]
     service = plan["services"][name]
     release = _digest([
-        FORMAT, source.digest, {key: record.get(key) for key in _APP}, {key: service[key] for key in _SERVICE},
+        FORMAT, source.digest, plan["environment"] == "production",
+        {key: record.get(key) for key in _APP}, {key: service[key] for key in _SERVICE},
         _secret(record["env"]),
     ])
     env = dict(record["env"])

@@ -9,6 +9,7 @@ that lists every mistake by its path. The keys, types and defaults are those of 
 
 from __future__ import annotations
 
+import difflib
 import functools
 import ipaddress
 import json
@@ -37,6 +38,7 @@ LISTS = {
 APPS = {"flask_apps": "flask", "django_apps": "django"}
 SERVICES = {"gunicorn_services": "gunicorn", "uwsgi_services": "uwsgi"}
 EDGE = "webstack_edge"
+APP = "webstack_app"
 
 # At most 24 characters, so that "ws-NAME" stays within the 32 of a user name.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
@@ -60,6 +62,22 @@ def wanted(names: Iterable[str]) -> list[str]:
     """Return those of the variable ``names`` that the normaliser reads."""
     known = set(LISTS) | set(role_options("plan")) | set(role_options("nginx"))
     return [name for name in names if name in known or name.split("__")[0] in LISTS and "__" in name]
+
+
+def misspelt(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (name, what to do) for variables that nearly are ones of ours: a run without them would say nothing."""
+    shared, nginx = set(role_options("plan")), set(role_options("nginx"))
+    found = []
+    for name in names:
+        stem = name.split("__")[0]
+        if stem in LISTS or name in shared | nginx | {"webstack_plan"}:
+            continue
+        near = difflib.get_close_matches(stem, [*LISTS, *shared, *nginx], n=1, cutoff=0.88)
+        if near:
+            found.append((name, f"is not known. Did you mean {near[0]!r}?"))
+        elif name.startswith("webstack_"):
+            found.append((name, f"is not known. The collection knows {', '.join(sorted(shared))}."))
+    return found
 
 
 def normalise(variables: Mapping[str, Mapping[str, Any]], groups: Mapping[str, list[str]],
@@ -143,6 +161,8 @@ class _Normaliser:
         self.nginx_settings = {
             host: apply({k: v for k, v in self.variables[host].items() if k in nginx}, nginx, "", self.problems)
             for host in self.groups.get(EDGE, []) if host in self.variables}
+        if checked["webstack_keep_releases"] < 1:
+            self.problems.add("webstack_keep_releases", "must be 1 or more; from 2 on there is one to go back to.")
         if not str(checked["webstack_root"]).startswith("/"):
             self.problems.add("webstack_root", "must be an absolute path, such as /srv/webstack.")
         return checked
@@ -207,6 +227,10 @@ class _Normaliser:
             self.problems.add(f"{path}.hosts", f"{group!r} is no group of the inventory.{suggest(group, known)}")
             return []
         hosts = self.groups.get(group, [group])
+        outside = [host for host in hosts if host not in self.groups.get(APP, [])]
+        if outside:
+            self.problems.add(f"{path}.hosts", f"{outside[0]} is not in the group {APP}, so nothing would run there. "
+                                               "Add it to that group.")
         if not hosts:
             self.problems.add(f"{path}.hosts", f"the group {group!r} has no hosts.")
         return list(hosts)

@@ -72,7 +72,8 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(release, monkeypatch):
 ])
 def test_debug_is_refused_in_production(release, monkeypatch, debug, production, refused):
     facts = json.dumps({"debug": debug})
-    monkeypatch.setattr(logic, "_python", lambda *_arguments: f"a line that the settings print\n{facts}\n")
+    said = f"a line that the settings print\n{logic._MARK}{facts}\nand one more\n"
+    monkeypatch.setattr(logic, "_python", lambda *_arguments: said)
     checks = []
     monkeypatch.setattr(logic, "_manage", lambda release, arguments, *_more: checks.append(arguments[0]))
     if not refused:

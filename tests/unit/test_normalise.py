@@ -17,7 +17,8 @@ from ansible_collections.frontdesk.webstack.plugins.plugin_utils.schema import I
 #: one edge, two hosts for apps, one host that is both; each has an address
 GROUPS = {
     "all": ["edge1", "app1", "app2", "both"], "ungrouped": [], "webstack_edge": ["edge1"],
-    "webstack_app": ["app1"], "farm": ["app1", "app2"], "alone": ["both"], "empty": [],
+    "webstack_app": ["app1", "app2", "both"], "first": ["app1"], "farm": ["app1", "app2"], "alone": ["both"],
+    "empty": [],
 }
 ADDRESSES = {
     "edge1": {"ansible_host": "192.0.2.1"}, "app1": {"ansible_host": "192.0.2.11"},
@@ -27,11 +28,11 @@ ADDRESSES = {
 
 
 def flask(**more):
-    return {"name": "shop", "callable": "shop:app", "source": {"folder": "shop"}, **more}
+    return {"name": "shop", "callable": "shop:app", "source": {"folder": "shop"}, "hosts": "first", **more}
 
 
 def django(**more):
-    return {"name": "blog", "settings_module": "blog.settings", "source": {"folder": "blog"}, **more}
+    return {"name": "blog", "settings_module": "blog.settings", "source": {"folder": "blog"}, "hosts": "first", **more}
 
 
 def site(*routes, **more):
@@ -124,7 +125,8 @@ def site_case(route, path, words, **more):
     app_case("source", {"folder": "shop", "git": "shop.git"}, "source", ["exactly one"]),
     app_case("source", {"folder": ""}, "source.folder", ["is empty"]),
     app_case("source", {"folder": "shop", "version": "1"}, "source.version", ["is not known"]),
-    app_case("source", {"git": "--upload-pack=x"}, "source.git", ["must not start with a dash"]),
+    app_case("source", {"git": "--upload-pack=x", "version": "v1"}, "source.git", ["must not start with a dash"]),
+    app_case("source", {"git": "x"}, "source.version", ["is missing", "version: v1.4.2"]),
     app_case("source", {"git": "x", "version": "-x"}, "source.version", ["must not start with a dash"]),
     *(app_case("source", {"package": text}, "source.package", [repr(text), "pin one version", "httpbin==0.10.4"])
       for text in ("httpbin", "httpbin>=1", "httpbin==1.*", "httpbin==1,<2", "httpbin @ file:///x", "-r x")),
@@ -416,7 +418,7 @@ UNIX = "/run/webstack/shop.sock"
 
 @pytest.mark.parametrize("edges, hosts, listen, allow, servers", [
     (["both"], "alone", {"both": [UNIX]}, {}, {"both": [f"unix:{UNIX}"]}),
-    (["edge1"], "webstack_app", {"app1": [UNIX, "192.0.2.11:21000"]}, {"app1": ["192.0.2.1"]},
+    (["edge1"], "first", {"app1": [UNIX, "192.0.2.11:21000"]}, {"app1": ["192.0.2.1"]},
      {"edge1": ["192.0.2.11:21000"]}),
     (["edge1"], "farm", {"app1": [UNIX, "192.0.2.11:21000"], "app2": [UNIX, "192.0.2.12:21000"]},
      {"app1": ["192.0.2.1"], "app2": ["192.0.2.1"]}, {"edge1": ["192.0.2.11:21000", "192.0.2.12:21000"]}),
@@ -519,6 +521,20 @@ def test_an_app_with_two_routes_has_its_files_once():
 
 
 # -- what may be written in several ways ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, meant", [
+    ("nginx_site", "nginx_sites"), ("flask_app", "flask_apps"), ("djang_apps", "django_apps"),
+    ("vue_site", "vue_sites"),
+    ("webstack_enviroment", "webstack_environment"), ("nginx_hst", "nginx_hsts"), ("nginx_site__shop", "nginx_sites"),
+    ("webstack_colour", "webstack_environment"),
+    ("nginx_sites", None), ("flask_apps__shop", None), ("webstack_plan", None), ("my_apps", None), ("app_port", None),
+    ("vue_records", None), ("guestbook_db_password", None), ("postgresql_databases", None), ("python_app_found", None),
+])
+def test_a_variable_that_nearly_is_ours_is_told(name, meant):
+    found = normalise.misspelt([name])
+    assert [word for word, _message in found] == ([name] if meant else [])
+    assert not meant or meant in found[0][1]
 
 
 def test_lists_with_a_suffix_are_appended():

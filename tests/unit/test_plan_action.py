@@ -157,7 +157,7 @@ def sourceless(folder):
         "flask_apps": [{"name": "a", **app, "source": {"folder": "nowhere"}},
                        {"name": "b", **app, "source": {"git": "repository", "version": "v9"}},
                        {"name": "c", **app, "source": {"git": "repository", "version": "0" * 40}},
-                       {"name": "d", **app, "source": {"git": "gone"}},
+                       {"name": "d", **app, "source": {"git": "gone", "version": "main"}},
                        {"name": "e", **app, "callable": "bad:app", "source": {"folder": "bad"}}],
         "vue_sites": [{"name": "w", "source": {"folder": "shop"}}, {"name": "x", "dist": "web/nothing"}],
     })

@@ -83,7 +83,7 @@ def me(monkeypatch, tmp_path):
     """The app's user is who runs the tests; owners are left alone, and no environment is made."""
     user = pwd.getpwuid(os.getuid())
     monkeypatch.setattr(logic.pwd, "getpwnam", lambda _name: user)
-    monkeypatch.setattr(logic, "_environment", lambda app, folder, user: (folder / "venv").mkdir())
+    monkeypatch.setattr(logic, "_environment", lambda app, folder, user: None)
     monkeypatch.setattr(logic, "give_to_root", lambda folder, gid: None)
     monkeypatch.setattr(logic, "ETC", tmp_path / "etc")
     if os.geteuid():
@@ -276,3 +276,25 @@ def test_what_is_not_whole_goes_first(tmp_path, monkeypatch):
         (tmp_path / "shop" / "releases" / name).mkdir(parents=True)
     (tmp_path / "shop" / "releases" / "a" / "release.json").write_text('{"steps": {"built": "2026"}}')
     assert logic.prune(app(tmp_path, release="c"), 2) == ["b"]
+
+
+def test_a_live_release_that_lost_its_record_is_not_made_again(me, tmp_path):
+    """It serves: its folder must not be taken away under it."""
+    release = logic.Release(app(tmp_path, framework="django"))
+    for path in ("venv/bin/python", "source/a.py", "static/a.css"):
+        (release.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (release.folder / path).write_text(path, encoding="utf-8")
+    (tmp_path / "shop" / "record.json").write_text('{"live": "1f0c", "previous": null}', encoding="utf-8")
+    logic.build(release, "/no/archive/is/looked/at")
+    assert (release.folder / "source" / "a.py").read_text(encoding="utf-8") == "source/a.py"
+    assert release.complete()
+    assert release.record["steps"].keys() == {"built", "checked", "static"}
+
+
+def test_a_link_in_the_place_of_a_folder_is_not_followed(tmp_path):
+    """An app owns its shared folder, and could lead root anywhere from there."""
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (tmp_path / "media").symlink_to("elsewhere")
+    with pytest.raises(logic.ReleaseError, match="is no folder"):
+        logic._folder(tmp_path / "media", os.getuid(), os.getgid(), 0o755)
+    assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o700

@@ -38,11 +38,11 @@ def test_apps_are_on_the_hosts_of_their_group(plan):
 
 
 def test_app_and_window_agree_on_the_address(plan):
-    for app, address in (("shop", "192.0.2.2"), ("desk", "192.0.2.3")):
+    for app, address, socket in (("shop", "192.0.2.2", "shop.sock"), ("desk", "192.0.2.3", "desk.uwsgi.sock")):
         host = plan["apps"][app]["hosts"][0]
         port = plan["apps"][app]["port"]
         listen = plan["services"][app]["listen"][host]
-        assert listen == [f"/run/webstack/{app}.sock", f"{address}:{port}"]
+        assert listen == [f"/run/webstack/{socket}", f"{address}:{port}"]
         routes = [route for route in plan["sites"]["edge"][0]["routes"] if route.get("app") == app]
         assert f"{address}:{port}" in routes[0]["servers"]
         assert plan["services"][app]["allow"][host] == ["192.0.2.1"]

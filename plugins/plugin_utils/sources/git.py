@@ -131,5 +131,6 @@ def _resolve(source: Mapping[str, Any], base: Path, cache: Path) -> Resolved:
 KIND = Source("git", {
     "git": {"type": "str", "required": True,
             "description": "The repository's URL, or a path seen from the inventory's folder."},
-    "version": {"type": "str", "default": "HEAD", "description": "A branch, a tag or a whole commit ID."},
+    "version": {"type": "str", "required": True,
+                "description": "Write a branch, a tag or a whole commit ID, for example `version: v1.4.2`."},
 }, _resolve, _check)
