@@ -439,7 +439,7 @@ class Service:
                 trial.bind((host.strip("[]"), int(port)))
             except OSError as error:
                 raise Failed(f"{self.origin}.public.listen: {listen} cannot be had on this host: {error.strerror}. "
-                             "Stop the program that holds it (`ss -ltnp` names it; nginx: `systemctl disable --now nginx`), "
+                             "Stop what holds it (`ss -ltnp` names it; nginx: `systemctl disable --now nginx`), "
                              "or write another port.") from None
 
     def _once(self, kind: str) -> tuple[bool, str]:
