@@ -309,6 +309,15 @@ def test_t6_answers(stack, debian):
 
 # -- T2: uWSGI alone -------------------------------------------------------------------------------------------------
 
+def test_t2_is_refused_where_nginx_holds_its_port(stack, debian):
+    before = ask(stack.address, "/api/health/", "guestbook.example.com")
+    run = stack("t2").play()
+    assert run.code != 0 and "flask_apps[0].public.listen: 0.0.0.0:80 cannot be had" in run.output, run.output[-3000:]
+    assert "nginx" in run.output
+    assert before[0] == 200 and ask(stack.address, "/api/health/", "guestbook.example.com")[0] == 200
+    assert "webstack-httpbin-http" not in ssh(stack.host, "systemctl list-units --all --plain 'webstack-*'")
+
+
 def test_t2_answers_and_loses_nothing_in_three_releases(stack, debian):
     # From a bare host: nothing that nginx left may help.
     from stack import hosts
