@@ -21,7 +21,7 @@ NEEDS := podman:podman,netavark,iptables runc:runc mmdebstrap:mmdebstrap ip:ipro
 	shellcheck:shellcheck
 
 # A browser is needed by the whole-stack tests alone.
-test test-all: NEEDS += chromium:chromium
+test: NEEDS += chromium:chromium
 
 # The stamp is named after the requirements: change them, and `make setup` installs again.
 STAMP = .venv/.installed-$(shell cat requirements-dev.txt | sha256sum | cut -c1-12)
@@ -29,7 +29,7 @@ COLLECTION := .cache/collections/ansible_collections/frontdesk/webstack
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup packages hosts demo lint units molecule test test-all clean
+.PHONY: help setup packages hosts demo lint units molecule test clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -66,7 +66,8 @@ hosts: packages ## Bring up the demo's hosts: edge1, app1, app2
 	@$(TESTHOSTS) up $(DEMO_HOSTS)
 
 demo: setup hosts ## Bring up hosts, put the example apps on them, show what is there
-	@ansible-playbook playbooks/site.yml -i inventories/demo
+	@ANSIBLE_CALLBACK_PLUGINS=tests/plugins/callback ANSIBLE_CALLBACKS_ENABLED=module_runs,ansible.posix.timer \
+		ansible-playbook playbooks/site.yml -i inventories/demo
 	@.venv/bin/python tools/demo_summary.py
 
 lint: setup ## Check style and syntax
@@ -80,8 +81,6 @@ molecule: setup ## Run the scenarios on test hosts; one alone: make molecule SCE
 
 test: setup ## Run what a change must pass
 	@tools/test.sh
-
-test-all: lint units molecule test ## Run everything
 
 clean: ## Remove hosts, images, caches and .venv of this checkout
 	@if [ -d .cache/hosts ]; then $(TESTHOSTS) clean; fi

@@ -419,11 +419,13 @@ def _build_environment(cache: Path | None) -> dict[str, str]:
 def give_to_root(folder: Path, gid: int, folder_mode: int = 0o750) -> None:
     """Make root the owner and the group the reader: an app must not change its own code."""
     # From above, by open folders: as soon as a folder is root's, nobody else can swap what is in it for a link.
-    for _root, _folders, files, handle in os.fwalk(folder):
+    for _root, folders, files, handle in os.fwalk(folder):
         os.fchown(handle, 0, gid)
         os.fchmod(handle, folder_mode)
-        for name in files:
+        for name in [*folders, *files]:  # links to folders are among the folders
             status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                continue  # its turn comes
             os.chown(name, 0, gid, dir_fd=handle, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
                 os.chmod(name, 0o755 if status.st_mode & 0o100 else 0o644, dir_fd=handle)
