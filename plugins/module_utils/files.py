@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -42,6 +45,25 @@ def replace_link(path: Path | str, target: str) -> None:
     os.symlink(target, partial)
     os.replace(partial, path)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def lock(path: Path | str, seconds: float, busy: Exception) -> Iterator[None]:
+    """Hold the lock file, which goes with the process that holds it; raises ``busy`` after ``seconds`` of waiting."""
+    deadline = time.monotonic() + seconds
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise busy from None
+                time.sleep(0.2)
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

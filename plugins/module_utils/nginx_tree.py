@@ -14,7 +14,6 @@ killed anywhere is finished by the next one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import http.client
 import json
@@ -27,8 +26,10 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from ansible_collections.frontdesk.webstack.plugins.module_utils.files import lock
 
 NGINX_CONF = """\
 # Written by Ansible (frontdesk.webstack.nginx): changes made here are undone.
@@ -551,7 +552,8 @@ class Tree:
     def go_live(self, files: dict[str, str], origins: dict[str, list], keep: int = 5) -> tuple[bool, int]:
         """Make the files live and prove it; return (whether anything changed, the generation). Raises Refused."""
         os.makedirs(self.paths.store, mode=0o755, exist_ok=True)
-        with self._lock():
+        busy = Refused("another run is changing nginx on this host for a minute already; try again later.")
+        with lock(os.path.join(self.paths.store, ".lock"), 60, busy):
             self._tidy()
             state = self.look(files)
             if state.same:
@@ -576,24 +578,6 @@ class Tree:
                 raise
             self._prune(keep, number, before.running or before.live)
             return True, number
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        handle = os.open(os.path.join(self.paths.store, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    if time.monotonic() > deadline:
-                        raise Refused("another run is changing nginx on this host for a minute already; "
-                                      "try again later.") from None
-                    time.sleep(0.2)
-            yield
-        finally:
-            os.close(handle)
 
     def _numbers(self) -> list[int]:
         return sorted(int(name) for name in os.listdir(self.paths.store) if name.isdigit())

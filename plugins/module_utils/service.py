@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 import pwd
@@ -30,7 +29,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.frontdesk.webstack.plugins.module_utils import env_file, unix_client, wsgi_probe
-from ansible_collections.frontdesk.webstack.plugins.module_utils.files import replace_link, sync_folder, write_file
+from ansible_collections.frontdesk.webstack.plugins.module_utils.files import (
+    lock,
+    replace_link,
+    sync_folder,
+    write_file,
+)
 
 SCHEMA = 1
 HISTORY = 50
@@ -196,23 +200,6 @@ def superfluous(folders: list[str], record: Mapping[str, Any], current: str, kee
             kept.add(event["release"])
     tried = {event["release"] for event in record["history"]}
     return sorted(set(folders) & tried - kept)
-
-
-@contextlib.contextmanager
-def lock(seconds: float = 60) -> Iterator[None]:
-    """Let one run at a time change services of this host; the lock goes with the process that holds it."""
-    deadline = time.monotonic() + seconds
-    with _LOCK.open("w") as stream:
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Failed("another run is changing the services of this host. Run this again when it is "
-                                 "done.") from None
-                time.sleep(0.2)
-        yield
 
 
 @dataclass
@@ -736,7 +723,8 @@ def apply(records: list[Mapping[str, Any]], environments: Mapping[str, Mapping[s
           watch: float = 2, check_mode: bool = False, systemd: Systemd | None = None) -> list[Result]:
     """Bring all services to their releases. All that change are proven first, then they are switched one by one."""
     systemd = systemd or Systemd()
-    with contextlib.nullcontext() if check_mode else lock():
+    busy = Failed("another run is changing the services of this host. Run this again when it is done.")
+    with contextlib.nullcontext() if check_mode else lock(_LOCK, 60, busy):
         services = [Service(record, environments.get(record["name"], {}), systemd, keep, watch) for record in records]
         state = systemd.show("webstack-*", "webstack_*") if services else {}
         changed = [service for service in services if service.observe(state)]

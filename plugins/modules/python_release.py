@@ -84,6 +84,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.frontdesk.webstack.plugins.module_utils import files
 from ansible_collections.frontdesk.webstack.plugins.module_utils import python_release as logic
 
 
@@ -102,6 +103,21 @@ def _diff(releases, done):
                        for release in releases)
     return {"before": lines(lambda release: release.app["name"] not in done), "after": lines(lambda release: True),
             "before_header": "releases", "after_header": "releases"}
+
+
+def _make(release, keep):
+    """Make one release, and return what went wrong."""
+    try:
+        if release.record:
+            logic.write_environment(release)  # only the environment file was lost or changed
+        else:
+            logic.build(release, release.app["archive"])
+        logic.prune(release.app, keep)
+    except logic.ReleaseError as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"{release.app['origin']}: {error}"]
+    return []
 
 
 def main():
@@ -136,18 +152,14 @@ def main():
                                  "check mode" for release in unfinished]
         module.exit_json(**result)
     failures = []
+    busy = logic.ReleaseError(unfinished[0].app["origin"], "another run has been making releases on this host for 15 "
+                                                           "minutes. Run this again when it is done.")
     try:
-        logic.prepare_host([release.app for release in releases])
-        for release in unfinished:
-            try:
-                if release.record:
-                    logic.write_environment(release)  # only the environment file was lost or changed
-                else:
-                    logic.build(release, release.app["archive"])
-                logic.prune(release.app, module.params["keep"])
-            except (logic.ReleaseError, OSError) as error:
-                failures.append(str(error) if isinstance(error, logic.ReleaseError) else
-                                f"{release.app['origin']}: {error}")
+        # Two runs that make one release would take it away from each other.
+        with files.lock("/run/lock/webstack-releases", 900, busy):
+            logic.prepare_host([release.app for release in releases])
+            for release in unfinished:
+                failures += _make(release, module.params["keep"])
     except (logic.ReleaseError, OSError) as error:
         failures.append(str(error))
     result |= _query(releases)
