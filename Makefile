@@ -27,6 +27,8 @@ test: NEEDS += chromium:chromium
 STAMP = .venv/.installed-$(shell cat requirements-dev.txt | sha256sum | cut -c1-12)
 COLLECTION := .cache/collections/ansible_collections/frontdesk/webstack
 
+# Of this checkout alone: the hosts of another one have the same names, and shared connections go by name.
+export ANSIBLE_SSH_CONTROL_PATH_DIR := $(HOME)/.ansible/cp-$(shell printf %s "$(CURDIR)" | sha256sum | cut -c1-8)
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 
 .PHONY: help setup packages hosts demo lint units molecule test clean

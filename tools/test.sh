@@ -9,6 +9,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 export PATH="$PWD/.venv/bin:$PATH" NO_COLOR=1
+# Of this checkout alone: the hosts of another one have the same names, and shared connections go by name.
+ANSIBLE_SSH_CONTROL_PATH_DIR=$HOME/.ansible/cp-$(printf %s "$PWD" | sha256sum | cut -c1-8)
+export ANSIBLE_SSH_CONTROL_PATH_DIR
 export MOLECULE_GLOB='molecule/*/molecule.yml'
 LOGS=$PWD/.cache/logs
 LIMIT=1800 # seconds for one part

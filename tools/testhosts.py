@@ -39,6 +39,8 @@ R = TypeVar("R")
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "hosts"
 CHECKOUT = "wst" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+# Where Ansible shares its SSH connections; the Makefile and tools/test.sh name the same folder.
+CONNECTIONS = Path.home() / ".ansible" / f"cp-{CHECKOUT.removeprefix('wst')}"
 IMAGES = f"localhost/{CHECKOUT}"
 SSH = ["ssh", "-F", str(CACHE / "ssh_config")]
 CA_CERTIFICATES = Path("/usr/local/share/ca-certificates")
@@ -362,6 +364,9 @@ def limits() -> list[str]:
 def remove(host: Host) -> None:
     """Remove a host, keeping what it downloaded."""
     podman("rm", "--force", "--time=0", "--ignore", host.container)
+    # A host that is killed says no goodbye: a shared SSH connection to it would be taken for one to its successor.
+    for shared in CONNECTIONS.glob("*"):
+        shared.unlink(missing_ok=True)
     harvest([host])
     shutil.rmtree(host.archives, ignore_errors=True)
     if host.cgroup.is_dir():  # cgroup folders: only directories are to be removed, the deepest first
