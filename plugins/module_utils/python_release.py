@@ -122,8 +122,8 @@ def build(release: Release, archive: str) -> None:
     app = release.app
     folder = release.folder
     if app["release"] in in_use(app) and (folder / "venv" / "bin" / "python").exists() and (folder / "source").is_dir():
-        # It serves, or is what a rollback goes to: only its record was lost, and is written again. Of what was done
-        # with it, all that may be done twice without harm is done again.
+        # It serves, or is what a rollback goes to: only its record was lost, and is written again. Its static files are
+        # not collected a second time under the running app; migrations are repeatable, and are left to be run again.
         _write_record(release)
         if app["framework"] == "django":
             release.mark("checked")

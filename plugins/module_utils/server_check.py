@@ -34,7 +34,6 @@ NUMBERS = frozenset([
     "websockets-ping-freq", "worker-reload-mercy", "workers", "write-errors-tolerance",
 ])
 
-_LINE_OF = re.compile(r'line (\d+)')
 _UNKNOWN = re.compile(r"\[strict-mode\] unknown config directive: (\S+)|unrecognized option '--([^'=]+)")
 
 

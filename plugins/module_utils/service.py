@@ -580,9 +580,11 @@ class Service:
         self.systemd.reload()
         self.refresh()
         if self.socket in self.units:
-            if self._active(self.socket) and not self._listens():
-                # An address came or went: systemd opens sockets only while nobody uses them.
-                self.systemd.stop(*before, self.instance, self.socket, timeout=self._patience())
+            running = [unit for unit in (*before, self.instance, self.socket) if self._active(unit)]
+            if running and not (self._active(self.socket) and self._listens()):
+                # An address came or went, or somebody stopped the socket alone: systemd opens it only while nobody
+                # uses it.
+                self.systemd.stop(*running, timeout=self._patience())
             if not self.systemd.start(self.socket):
                 state = self.systemd.show(self.socket).get(self.socket, {})
                 raise Failed(f"{self.origin}.port: {self.socket} cannot listen on {', '.join(self.wanted['listen'])}: "
