@@ -31,10 +31,10 @@ COLLECTION := .cache/collections/ansible_collections/frontdesk/webstack
 export ANSIBLE_SSH_CONTROL_PATH_DIR := $(HOME)/.ansible/cp-$(shell printf %s "$(CURDIR)" | sha256sum | cut -c1-8)
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup packages hosts demo lint units molecule test clean
+.PHONY: help setup packages hosts demo lint units molecule test reliability clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: packages $(STAMP) $(COLLECTION) ## Install what development needs (system packages, .venv); quick when done
 	@echo "setup: ready ($$(.venv/bin/python --version), $$(.venv/bin/ansible --version | head -n 1))"
@@ -83,6 +83,9 @@ molecule: setup ## Run the scenarios on test hosts; one alone: make molecule SCE
 
 test: setup ## Run what a change must pass
 	@tools/test.sh
+
+reliability: setup ## Deploy, roll back, break and kill under traffic, for hours; writes docs/reliability.md
+	@tests/reliability/run.sh
 
 clean: ## Remove hosts, images, caches and .venv of this checkout
 	@if [ -d .cache/hosts ]; then $(TESTHOSTS) clean; fi

@@ -13,8 +13,8 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import NamedTuple
 
-#: the parts of tests/stack
-TOPOLOGIES = ("topologies-12", "topologies-13", "fleet", "bad-input")
+#: the parts of tests/stack, and the sample of tests/reliability
+TOPOLOGIES = ("topologies-12", "topologies-13", "fleet", "bad-input", "reliability")
 
 
 class Count(NamedTuple):

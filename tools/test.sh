@@ -17,7 +17,7 @@ LOGS=$PWD/.cache/logs
 LIMIT=1800 # seconds for one part
 # More than there are processors, for a scenario waits for its hosts and the network much of the time.
 WORKERS=${WORKERS:-3}
-TOPOLOGIES=(topologies-13 topologies-12 fleet bad-input)
+TOPOLOGIES=(topologies-13 topologies-12 fleet bad-input reliability)
 
 # The slow ones first, so that none of them is left running alone at the end.
 parts() {
@@ -63,6 +63,11 @@ part() {
     topologies-13) stack "$1" test_topologies.py -k 13 ;;
     fleet) stack "$1" test_fleet.py ;;
     bad-input) stack "$1" test_bad_input.py ;;
+    # A fixed sample of what `make reliability` does; its tables are shown.
+    reliability)
+      RELIABILITY=sample JUNIT=$LOGS/junit/reliability.xml run "$1" tests/reliability/run.sh
+      sed -n '/^## /,$p' "$LOGS/reliability.log" | sed 's/^/      /'
+      ;;
     *)
       # Molecule names its folder after the checkout's last part alone: two checkouts would meet in one.
       rm -rf ".cache/molecule/$1"
@@ -96,11 +101,12 @@ if [ ${#wanted[@]} = 0 ]; then
   mapfile -t wanted < <(parts)
   wanted+=("${TOPOLOGIES[@]}")
 fi
-side_by_side=() last=()
+side_by_side=() last=() alone=()
 for name in "${wanted[@]}"; do
   case $name in
     # Under load, so they have the machine for themselves.
     topologies-12 | topologies-13 | fleet | bad-input) last+=("$name") ;;
+    reliability) alone+=("$name") ;; # it measures
     lint | units) side_by_side+=("$name") ;;
     *)
       [ -f "molecule/$name/molecule.yml" ] || { echo "test: no part is named $name" >&2; exit 2; }
@@ -112,4 +118,5 @@ done
 tools/testhosts.py image 12 13 >/dev/null || exit # once, and not in three scenarios at the same time
 [ ${#side_by_side[@]} = 0 ] || printf '%s\n' "${side_by_side[@]}" | xargs -P "$WORKERS" -I{} "$0" --part {}
 [ ${#last[@]} = 0 ] || printf '%s\n' "${last[@]}" | xargs -P 2 -I{} "$0" --part {}
+[ ${#alone[@]} = 0 ] || printf '%s\n' "${alone[@]}" | xargs -P 1 -I{} "$0" --part {}
 tools/count_tests.py "$LOGS" "$SECONDS" "${wanted[@]}"

@@ -12,6 +12,7 @@ from ansible_collections.frontdesk.webstack.plugins.plugin_utils.upload import U
 
 class ActionModule(UploadAction):
     ENVIRONMENTS = True
+    LOCKS = "apps"
     FIELDS: ClassVar = {"apps": (
         "name", "origin", "user", "root", "release", "manage", "directory", "hosts", "migrate", "static",
-        "static_remote")}
+        "static_remote", "migrate_lock_timeout")}

@@ -14,7 +14,14 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 
-from ansible_collections.frontdesk.webstack.plugins.plugin_utils import identity, normalise, sources
+from ansible_collections.frontdesk.webstack.plugins.plugin_utils import (
+    access,
+    identity,
+    narrow,
+    normalise,
+    requirements,
+    sources,
+)
 from ansible_collections.frontdesk.webstack.plugins.plugin_utils.schema import InventoryError, Problems
 
 
@@ -24,19 +31,20 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
     _requires_connection = False
-    _VALID_ARGS = frozenset({"publish", "resolved"})
+    _VALID_ARGS = frozenset({"publish", "resolved", "only", "version"})
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         publish = self._task.args.get("publish", True)
         try:
             plan = self._plan(task_vars)
+            narrow.narrow(plan, self._task.args.get("only") or "", self._task.args.get("version") or "")
             resolved = self._resolve(plan, self._task.args.get("resolved") or {}, task_vars)
             if publish:
                 return {"changed": False, **plan}
         except InventoryError as error:
             return {"failed": True, "changed": False, "msg": str(error)}
-        return {"changed": False, "resolved": resolved}
+        return {"changed": False, "resolved": resolved, **({"warnings": self.findings} if self.findings else {})}
 
     def _plan(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         hostvars, groups = task_vars["hostvars"], task_vars["groups"]
@@ -60,11 +68,12 @@ class ActionModule(ActionBase):
         base = Path(task_vars.get("inventory_dir") or ".")
         cache = Path(plan["cache"]).expanduser()
         problems = Problems()
-        records = [*plan["apps"].values(), *plan["vue"].values()]
+        authorities = access.authorities(plan["authorities"], base, problems)
+        records = [record for record in (*plan["apps"].values(), *plan["vue"].values()) if not record.get("left_out")]
 
         def resolve(record):
             try:
-                return sources.resolve(identity.pinned(record, known), base, cache)
+                return sources.resolve(identity.pinned(record, known), base, cache, authorities)
             except sources.SourceError as error:
                 key = "dist" if record.get("built") else f"source.{error.key}".rstrip(".")
                 problems.add(f"{record['origin']}.{key}", str(error))
@@ -75,15 +84,24 @@ class ActionModule(ActionBase):
         for record, source in zip(records, found, strict=True):
             if source:
                 identity.look_inside(record, source, plan["environment"], problems)
+                if "requirements" in record:
+                    record["access"]["authorities"] = authorities
+                    requirements.choose(record, source, problems)
+        found_open = [text for text in map(requirements.finding, records) if text]
+        if plan["environment"] == "production" and plan["unpinned"] == "refuse":
+            for text in found_open:
+                problems.add(*text.split(": ", 1))
         if problems:
             raise InventoryError(problems)
         for record, source in zip(records, found, strict=True):
             identity.give(record, source, plan, cache)
         for service in list(plan["services"].values()):
-            if service["by_hand"]:
+            if service["by_hand"] and not service.get("left_out"):
                 identity.give_by_hand(service, plan)
         # By their folders: an app and a Vue site may have the same name.
-        return {record["root"]: source.digest for record, source in zip(records, found, strict=True)}
+        self.findings = found_open if plan["environment"] == "production" and plan["unpinned"] == "warn" else []
+        return {record["root"]: source.words.get("commit", source.digest)
+                for record, source in zip(records, found, strict=True)}
 
 
 class _Reader:

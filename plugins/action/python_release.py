@@ -12,7 +12,10 @@ from ansible_collections.frontdesk.webstack.plugins.plugin_utils.upload import U
 
 class ActionModule(UploadAction):
     ENVIRONMENTS = True
+    ACCESS = True
+    LOCKS = "apps"
     FIELDS: ClassVar = {"apps": (
         "name", "origin", "framework", "user", "root", "release", "label", "python", "archive", "package", "directory",
-        "requirements", "extra_requirements", "packages", "server_requirements", "files")}
+        "requirements", "extra_requirements", "packages", "server_requirements", "files", "source_id", "commit",
+        "asked", "unpinned")}
     ARCHIVES: ClassVar = {"apps": "archive"}

@@ -12,7 +12,7 @@ from ansible_collections.frontdesk.webstack.plugins.plugin_utils.upload import U
 
 class ActionModule(UploadAction):
     FIELDS: ClassVar = {
-        "vue": ("name", "origin", "root", "release", "settings", "settings_file", "dist"),
+        "vue": ("name", "origin", "root", "release", "settings", "settings_file", "dist", "asked"),
         "static": ("name", "origin", "root", "release", "static_folder", "static_archive"),
     }
     ARCHIVES: ClassVar = {"vue": "dist", "static": "static_archive"}

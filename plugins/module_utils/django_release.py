@@ -30,11 +30,15 @@ STEPS = ("checked", "migrated", "static")
 STATIC_ARCHIVE = "static.tar.gz"
 
 _MARK = "webstack-facts "
+# Migrations in the order in which they are applied, from the files alone: no database is asked.
 _FACTS = f"""
 import django, json
 from django.conf import settings
+from django.db.migrations.loader import MigrationLoader
 django.setup()
-print("{_MARK}" + json.dumps({{"debug": bool(settings.DEBUG)}}))
+graph = MigrationLoader(None, ignore_no_migrations=True).graph
+names = [".".join(node) for leaf in graph.leaf_nodes() for node in graph.forwards_plan(leaf)]
+print("{_MARK}" + json.dumps({{"debug": bool(settings.DEBUG), "migrations": list(dict.fromkeys(names))}}))
 """
 
 
@@ -72,19 +76,33 @@ def _check(release: Release, production: bool) -> None:
     if facts["debug"] and production:
         raise ReleaseError(f"{origin}.settings_module", "DEBUG is on: every error would show the app's code and "
                            "settings to the public. Write `DEBUG = False` in these settings, or name other ones.")
-    _manage(release, ["check", "--deploy", "--fail-level", "ERROR"], f"{origin}.settings_module",
+    release.note("migrations", facts["migrations"])
+    manage(release, ["check", "--deploy", "--fail-level", "ERROR"], f"{origin}.settings_module",
             "`manage.py check --deploy` finds mistakes.", 120)
 
 
 def _migrate(release: Release, _production: bool) -> None:
     origin = release.app["origin"]
     try:
-        _manage(release, ["migrate", "--noinput"], f"{origin}.migrate", "The database was not migrated.", 600)
+        manage(release, ["migrate", "--noinput"], f"{origin}.migrate", "The database was not migrated.", 600,
+               lock_timeout(release.app))
     except ReleaseError as error:
+        if "LockNotAvailable" in str(error) or "lock timeout" in str(error):
+            raise ReleaseError(f"{origin}.migrate_lock_timeout", "a table that is migrated is in use, and could not "
+                               f"be locked within {release.app.get('migrate_lock_timeout', 10)} s. Try again in a "
+                               f"quiet moment, or write more seconds.{str(error).partition('migrated.')[2]}") from None
         if "OperationalError" in str(error):
             raise ReleaseError(f"{origin}.env", "the database cannot be reached with this environment, so it was not "
                                f"migrated.{str(error).partition('migrated.')[2]}") from None
         raise
+
+
+def lock_timeout(app: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment in which PostgreSQL gives up waiting for a table: all requests would wait behind it."""
+    seconds = app.get("migrate_lock_timeout", 10)
+    if not seconds:
+        return {}
+    return {"PGOPTIONS": f"{app['env'].get('PGOPTIONS', '')} -c lock_timeout={seconds}s".strip()}
 
 
 def _static(release: Release, _production: bool) -> None:
@@ -93,7 +111,7 @@ def _static(release: Release, _production: bool) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     os.chown(folder, user.pw_uid, user.pw_gid)
-    _manage(release, ["collectstatic", "--noinput", "--verbosity", "0"], f"{release.app['origin']}.static",
+    manage(release, ["collectstatic", "--noinput", "--verbosity", "0"], f"{release.app['origin']}.static",
             "The static files cannot be collected.", 300)
     give_to_root(folder, 0, folder_mode=0o755)
     if release.app["static_remote"]:
@@ -104,20 +122,24 @@ def _static(release: Release, _production: bool) -> None:
         os.replace(partial, release.folder / STATIC_ARCHIVE)
 
 
-def _manage(release: Release, arguments: list[str], path: str, hint: str, timeout: int) -> str:
+def manage(release: Release, arguments: list[str], path: str, hint: str, timeout: int,
+           more: Mapping[str, str] | None = None) -> str:
+    """Run ``manage.py`` of the release as its user, and return what it says; raises ReleaseError."""
     script = release.folder / "source" / release.app["directory"] / release.app["manage"]
     if not script.is_file():
         raise ReleaseError(f"{release.app['origin']}.manage", f"the source has no {release.app['manage']!r} in "
                                                               f"{release.app['directory'] or 'its top folder'}.")
-    return _python(release, [str(script), *arguments, "--no-color"], path, hint, timeout)
+    return _python(release, [str(script), *arguments, "--no-color"], path, hint, timeout, more)
 
 
-def _python(release: Release, arguments: list[str], path: str, hint: str, timeout: int) -> str:
+def _python(release: Release, arguments: list[str], path: str, hint: str, timeout: int,
+            more: Mapping[str, str] | None = None) -> str:
     """Run the release's own Python as the app's user, in its folder and with its environment alone."""
     app = release.app
     user = pwd.getpwnam(app["user"])
     environment = {"PATH": f"{release.folder}/venv/bin:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8",
-                   "HOME": app["root"], "PYTHONDONTWRITEBYTECODE": "1", **app["env"]}
+                   "HOME": app["root"], "PYTHONDONTWRITEBYTECODE": "1",
+                   "WEBSTACK_RELEASE": app["release"], **app["env"], **(more or {})}
     try:
         answer = subprocess.run(
             [str(release.folder / "venv" / "bin" / "python"), *arguments], env=environment, capture_output=True,

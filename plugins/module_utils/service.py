@@ -4,15 +4,14 @@
 """Bring the services of a host to the release that is wanted, without losing a request.
 
 Each app has one socket that stays open for good, and each release runs as an instance of one unit behind it. A new
-release is imported, asked in its own process, run and asked behind a private socket; only then it starts on the shared
-socket, is watched, and the old instance finishes its requests and stops. What goes wrong before the switch leaves the
-old release alone in service; what goes wrong after it is undone.
+release is run behind a private socket and asked there; only then it starts on the shared socket, is watched, and the
+old instance finishes its requests and stops. What goes wrong before the switch leaves the old release alone in service;
+what goes wrong after it is undone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import os
 import pwd
@@ -22,13 +21,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils import env_file, unix_client, wsgi_probe
+from ansible_collections.frontdesk.webstack.plugins.module_utils import (
+    deploy_lock,
+    env_file,
+    processes,
+    record,
+    unix_client,
+    wsgi_probe,
+)
 from ansible_collections.frontdesk.webstack.plugins.module_utils.files import (
     lock,
     replace_link,
@@ -36,14 +42,13 @@ from ansible_collections.frontdesk.webstack.plugins.module_utils.files import (
     write_file,
 )
 
-SCHEMA = 1
-HISTORY = 50
-
 _UNITS = Path("/etc/systemd/system")
 _RUNTIME = Path("/run/systemd/system")
 _PROBES = Path("/run/webstack_probe")
-_CONFIG = Path("/etc/webstack")
+CONFIG = Path("/etc/webstack")
 _LOCK = Path("/run/webstack.app_service.lock")
+#: the record that the release was served with: going back to it takes no plan
+SERVICE = "service.json"
 _KINDS = ("import", "check", "probe")
 _PROPERTIES = ("Id", "ActiveState", "SubState", "MainPID", "NRestarts", "InvocationID", "NeedDaemonReload", "Result",
                "Triggers", "ExecMainStartTimestamp", "FragmentPath", "ExecMainStatus")
@@ -93,7 +98,8 @@ class Systemd:
         if not invocation:
             return ""
         done = subprocess.run(
-            ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={lines}",
+            ["journalctl", f"--namespace=+{processes.NAMESPACE}", "--quiet", "--no-pager", "--output=cat",
+             f"--lines={lines}",
              f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}", f"UNIT={unit}"],
             capture_output=True, text=True, check=False)
         return done.stdout.strip()
@@ -115,12 +121,12 @@ def parse_show(text: str) -> dict[str, dict[str, str]]:
 def listening(proc: Path = Path("/proc/net")) -> set[str]:
     """Return all addresses that somebody on this host listens on: paths, and HOST:PORT."""
     found = set()
-    for line in (_read(proc / "unix") or "").splitlines()[1:]:
+    for line in (read(proc / "unix") or "").splitlines()[1:]:
         fields = line.split()
         if len(fields) == 8 and fields[3] == "00010000":
             found.add(fields[7])
     for family, table in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
-        for line in (_read(proc / table) or "").splitlines()[1:]:
+        for line in (read(proc / table) or "").splitlines()[1:]:
             fields = line.split()
             if len(fields) > 3 and fields[3] == "0A":
                 host, port = fields[1].split(":")
@@ -165,43 +171,6 @@ def _tail(text: str, lines: int = 20) -> str:
     return "\n".join(line for line in text.strip().splitlines()[-lines:] if not line.startswith(wsgi_probe.MARK))
 
 
-def read_record(path: Path, name: str) -> dict[str, Any]:
-    """Return the record of what is live; a missing or damaged one counts as none."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["schema"] == SCHEMA and record["app"] == name and isinstance(record["history"], list):
-            return record
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return {"schema": SCHEMA, "app": name, "live": None, "previous": None, "history": []}
-
-
-def note(record: dict[str, Any], release: str, event: str, reason: str = "") -> None:
-    """Add an event to the record's history, and move `live` and `previous` with it."""
-    if event == "live" and record["live"] != release:
-        record["previous"], record["live"] = record["live"], release
-    if event == "stopped" and record["live"] == release:
-        record["live"] = None
-    at = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    record["history"].append({"release": release, "at": at, "event": event, "reason": reason[-1000:]})
-    del record["history"][:-HISTORY]
-
-
-def superfluous(folders: list[str], record: Mapping[str, Any], current: str, keep: int) -> list[str]:
-    """Return the releases whose configuration may go: not the last ``keep`` live ones, the live and previous never.
-
-    A release that was never tried stays: it may have been made ahead of its day.
-    """
-    kept = {record["live"], record["previous"], current}
-    for event in reversed(record["history"]):
-        if len(kept - {None}) >= keep:
-            break
-        if event["event"] == "live":
-            kept.add(event["release"])
-    tried = {event["release"] for event in record["history"]}
-    return sorted(set(folders) & tried - kept)
-
-
 @dataclass
 class Result:
     """What came of one service."""
@@ -212,13 +181,15 @@ class Result:
     diff: list[dict[str, str]] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     failed: str = ""
+    held: str = ""
 
 
 class Service:
     """One service record on this host."""
 
-    def __init__(self, wanted: Mapping[str, Any], env: Mapping[str, str], systemd: Systemd, keep: int, watch: float):
-        self.wanted, self.env, self.systemd, self.keep, self.watch = wanted, env, systemd, keep, watch
+    def __init__(self, wanted: Mapping[str, Any], env: Mapping[str, str], systemd: Systemd, keep: int):
+        self.wanted, self.env, self.systemd, self.keep = wanted, env, systemd, keep
+        self.watch: float = wanted["health"].get("watch", 5)
         self.name, self.release, self.origin = wanted["name"], wanted["release"], wanted["origin"]
         self.result = Result(self.name, self.release)
         self.template = f"webstack-{self.name}@.service"
@@ -226,16 +197,35 @@ class Service:
         self.socket = f"webstack-{self.name}.socket"
         self.router = f"webstack-{self.name}-http.service"
         self.units: dict[str, str] = wanted["units"]
-        self.folder = _CONFIG / self.name / self.release
+        self.folder = CONFIG / self.name / self.release
         self.trial = _PROBES / self.name
+        self.processes = processes.Processes(self)
         self.record_path = Path(wanted["root"]) / "record.json"
-        self.record = read_record(self.record_path, self.name)
+        self.record = record.read(self.record_path, self.name)
         self.live = self.record["live"]
         self.state: dict[str, dict[str, str]] = {}
         self.saved: dict[str, str | None] = {}
+        #: of the event in the record: why, and by whom
+        self.reason = ""
+        self.who = ""
+        #: whether this is the choice of a person and not the inventory's
+        self.by_hand_choice = wanted.get("asked") == "version"
 
     def instance_of(self, release: str) -> str:
         return f"webstack-{self.name}@{release}.service"
+
+    def is_held(self) -> bool:
+        """Say whether somebody has left this release by hand, and the inventory does not know yet."""
+        if self.wanted.get("asked") or not record.is_held(self.record, self.release):
+            return False
+        self.result.held = held_text(self.record, self.origin)
+        return True
+
+    def let_go(self) -> None:
+        """Forget what is held back, when the inventory has come to want what is live."""
+        if self.record["held"] and self.live == self.release and not self.by_hand_choice:
+            self.record["held"] = None
+            self._write_record()
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -246,9 +236,11 @@ class Service:
         if self.live != self.release:
             changes.append(f"release {self.live or 'none'} -> {self.release}")
         for path, text in self._texts().items():
-            before = _read(path)
+            before = read(path)
             if before != text:
                 changes.append(f"file {path}")
+                if path.name == SERVICE:
+                    continue  # says again what the others say
                 self.result.diff.append({"before_header": str(path), "after_header": str(path),
                                          "before": before or "", "after": text})
         if self._env_differs():
@@ -260,6 +252,7 @@ class Service:
                 changes.append(f"{unit} is not running")
         if not self._active(self.instance):
             changes.append(f"{self.instance} is not running")
+        changes += self.processes.changes()
         wanted_links = self._links()
         for link in self._existing_links() ^ set(wanted_links):
             changes.append(f"start at boot: {link.name}")
@@ -273,12 +266,13 @@ class Service:
 
     def _is_mine(self, unit: str) -> bool:
         return (unit.startswith(f"webstack-{self.name}@") or unit in (self.socket, self.router)
+                or self.processes.is_mine(unit)
                 or any(unit.startswith((f"webstack_{kind}-{self.name}@", f"webstack_{kind}-{self.name}.socket"))
                        for kind in _KINDS))
 
     def refresh(self) -> None:
         """Look at the units again."""
-        patterns = [f"webstack-{self.name}@*", self.socket, self.router]
+        patterns = [f"webstack-{self.name}@*", f"webstack-{self.name}.*", self.router]
         self.state = {unit: properties for unit, properties in self.systemd.show(*patterns).items()
                       if self._is_mine(unit)}
 
@@ -286,12 +280,15 @@ class Service:
         texts = {_UNITS / unit: text for unit, text in self.units.items()}
         if self.wanted["config"]["path"]:
             texts[Path(self.wanted["config"]["path"])] = self.wanted["config"]["text"]
+        # Neither the place in the inventory nor who asked for it: both change while the service stays.
+        kept = {key: value for key, value in self.wanted.items() if key not in ("origin", "asked")}
+        texts[self.folder / SERVICE] = json.dumps(kept, indent=1, sort_keys=True) + "\n"
         return texts
 
     def _env_differs(self) -> bool:
         path = Path(self.wanted["env_file"])
         if self.wanted["by_hand"]:
-            return _read(path) != self._env_text()
+            return read(path) != self._env_text()
         return not path.exists()
 
     def _env_text(self) -> str:
@@ -316,23 +313,24 @@ class Service:
             links[_UNITS / "sockets.target.wants" / self.socket] = self.socket
         if self.router in self.units:
             links[_UNITS / "multi-user.target.wants" / self.router] = self.router
-        return links
+        return links | self.processes.links()
 
     def _existing_links(self) -> set[Path]:
-        return {path for folder in ("multi-user.target.wants", "sockets.target.wants")
+        return {path for folder in ("multi-user.target.wants", "sockets.target.wants", "timers.target.wants")
                 for path in (_UNITS / folder).glob("webstack-*") if self._is_mine(path.name)}
 
     def _strays(self) -> list[str]:
         """Instances of other releases that run, and trials that were cut off."""
         return sorted(unit for unit, properties in self.state.items()
                       if unit not in (self.instance, self.socket, self.router)
+                      and not (self.processes.is_mine(unit) and self.processes.is_at_work(unit))
                       and properties.get("ActiveState") not in ("inactive", "failed", None))
 
     def _obsolete(self) -> list[Path]:
         leftovers = [_UNITS / unit for unit in (self.socket, self.router)
                      if unit not in self.units and (_UNITS / unit).exists()]
         trials = [path for kind in _KINDS for path in _RUNTIME.glob(f"webstack_{kind}-{self.name}[.@]*")]
-        return leftovers + sorted(trials)
+        return leftovers + self.processes.obsolete() + sorted(trials)
 
     def _instances(self) -> list[str]:
         return sorted(unit for unit in self.state if unit.startswith(f"webstack-{self.name}@")
@@ -353,6 +351,7 @@ class Service:
                 raise Failed(f"{self.origin}.{what}: there is no folder {missing} on this host. Write the one that "
                              "holds the code, or the environment.")
             raise Failed(f"{self.origin}: there is no folder {missing}. Run the role that makes its release first.")
+        self._raise(self.processes.check())
         self._write_config()
         text = self.units[self.template]
         gid = self._gid()
@@ -362,7 +361,10 @@ class Service:
         health = self.wanted["health"]
         options = {"directory": self.wanted["directory"], "callable": self.wanted["callable"],
                    "path": health["path"], "host": health["host"], "https": health["https"],
-                   "status": health["status"], "timeout": health["timeout"]}
+                   "status": health["status"], "timeout": health["timeout"], "contains": health.get("contains", []),
+                   # It has had its time behind the private socket.
+                   "import_timeout": 30 if self.wanted["shared_socket"] else 90,
+                   "asgi": wsgi_probe.wants_asgi(self.wanted["server"], self.wanted["settings"])}
         write_file(self.trial / "probe.py", wsgi_probe.SCRIPT, 0o640, gid=gid)
         write_file(self.trial / "probe.json", json.dumps(options), 0o640, gid=gid)
         argv = {"import": [f"{self.wanted['bin']}/python", f"{self.trial}/probe.py", f"{self.trial}/probe.json"],
@@ -400,18 +402,34 @@ class Service:
         # Kept with the release, so that going back finds its own units.
         for unit, text in self.units.items():
             write_file(self.folder / "units" / unit, text, 0o644)
+        path = self.folder / SERVICE
+        write_file(path, self._texts()[path], 0o640)
 
-    def prove(self) -> None:
-        """Import the app, ask it in its process, run the server's dry run, and the server behind a private socket."""
+    def prove(self, again: bool = False) -> None:
+        """Run the release behind a private socket and ask it there; where that fails, find out why.
+
+        ``again``: it was live before, so what is wrong is not in its code.
+        """
         self._port_is_free()
-        self._import()
-        if self.wanted["check"]:
-            good, log = self._once("check")
-            if not good:
-                raise Failed(f"{self.origin}.settings: {self.wanted['server']} refuses its configuration "
-                             f"{self.wanted['config']['path']}. It says:\n{self._clean(_tail(log))}")
-        if self.wanted["shared_socket"]:
+        if not self.wanted["shared_socket"]:
+            self._import()
+            return
+        try:
             self._private()
+        except Failed:
+            if not again:
+                # The same without a server around it tells more: the line that raises, the variable that is missing.
+                self._import()
+                self._dry_run()
+            raise
+
+    def _dry_run(self) -> None:
+        if not self.wanted["check"]:
+            return
+        good, log = self._once("check")
+        if not good:
+            raise Failed(f"{self.origin}.settings: {self.wanted['server']} refuses its configuration "
+                         f"{self.wanted['config']['path']}. It says:\n{self._clean(_tail(log))}")
 
     def _port_is_free(self) -> None:
         """Refuse a public address that another program holds, nginx of an earlier run for one, before the switch."""
@@ -431,7 +449,7 @@ class Service:
 
     def _once(self, kind: str) -> tuple[bool, str]:
         good = self.systemd.start(f"webstack_{kind}-{self.name}@{self.release}.service")
-        return good, _read(self.trial / f"{kind}.log") or ""
+        return good, read(self.trial / f"{kind}.log") or ""
 
     def _import(self) -> None:
         good, log = self._once("import")
@@ -454,16 +472,16 @@ class Service:
                 raise Failed(f"{self.origin}: the private socket {self.trial}/sock cannot be opened.")
             if not self.systemd.start(unit):
                 raise Failed(f"{self.origin}: {self.wanted['server']} does not start with this release. It says:\n"
-                             f"{self._clean(_tail(_read(self.trial / 'probe.log') or ''))}")
+                             f"{self._clean(_tail(read(self.trial / 'probe.log') or ''))}")
             problem = self._ask(f"{self.trial}/sock")
             if problem:
                 raise Failed(f"{problem}\n{self.wanted['server']} says:\n"
-                             f"{self._clean(_tail(_read(self.trial / 'probe.log') or ''))}")
+                             f"{self._clean(_tail(read(self.trial / 'probe.log') or ''))}")
         finally:
             self.systemd.stop(f"webstack_probe-{self.name}.socket", unit)
 
-    def _ask(self, address: str) -> str:
-        """Ask for the health path; return what is wrong, or nothing."""
+    def _ask(self, address: str, content: bool = True) -> str:
+        """Ask for the health path; return what is wrong, or nothing. The old release may answer: without `content`."""
         health = self.wanted["health"]
         where = f"{self.origin}.health.path {health['path']!r}"
         try:
@@ -471,9 +489,12 @@ class Service:
                                                health["https"], health["timeout"])
         except unix_client.NoAnswer as error:
             return f"{where}: {error}. Mend the app, or write a path that answers, or a longer `timeout` there."
+        answer = body.decode(errors="replace")
+        start = self._clean(answer[:300].strip())
         if status in health["status"]:
-            return ""
-        start = self._clean(body[:300].decode(errors="replace").strip())
+            missing = [text for text in health.get("contains", []) if content and text not in answer]
+            return (f"{self.origin}.health.contains: the answer of {health['path']!r} does not have {missing[0]!r}. Is "
+                    f"this the version that was to be deployed? The answer begins:\n{start}") if missing else ""
         wanted = ", ".join(str(item) for item in health["status"])
         return f"{where}: the app answered {status}, and should answer {wanted}. The answer begins:\n{start}"
 
@@ -501,7 +522,11 @@ class Service:
         """Take back what was staged, and note the failure. What is in service is not touched."""
         if self.release not in (self.live, self.record["previous"]) and self.instance not in self._instances():
             self._remove_config()
-        note(self.record, self.release, "failed", reason)
+        self.note_failure(reason)
+
+    def note_failure(self, reason: str) -> None:
+        """Note in the record why the release did not go live."""
+        record.note(self.record, self.release, "failed", reason, self._version())
         self._write_record()
 
     def take_back(self) -> None:
@@ -513,6 +538,7 @@ class Service:
         # The environment of an app is the release stage's, and stays.
         for path in [Path(self.wanted["config"]["path"])] if self.wanted["config"]["path"] else []:
             path.unlink(missing_ok=True)
+        (self.folder / SERVICE).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "units", ignore_errors=True)
         if self.wanted["by_hand"]:
             Path(self.wanted["env_file"]).unlink(missing_ok=True)
@@ -531,6 +557,7 @@ class Service:
             self._install(before)
             self._start()
             self._watch()
+            self._raise(self.processes.take_over())
             if self.wanted["shared_socket"]:
                 self.systemd.stop(*before, timeout=self._patience())
             problem = self._ask_live()
@@ -545,8 +572,9 @@ class Service:
         """Put right what differs although the release is live already: files, units, links, a stopped instance."""
         started = int(self.state.get(self.instance, {}).get("ExecMainStartTimestamp", "").lstrip("@") or 0)
         # A file that was changed before the process started was read by it.
-        stale = any(_changed(path) and _changed(path) <= started + 1 and _read(path) != text
-                    for path, text in self._texts().items() if path.name not in (self.socket, self.router))
+        others = (self.socket, self.router, SERVICE, *self.processes.files)
+        stale = any(_changed(path) and _changed(path) <= started + 1 and read(path) != text
+                    for path, text in self._texts().items() if path.name not in others)
         stale = stale or self.wanted["by_hand"] and self._env_differs()
         before = [unit for unit in self._instances() if unit != self.instance]
         self._write_config()
@@ -555,23 +583,29 @@ class Service:
         if stale and self._active(self.instance):
             self.systemd.run("restart", self.instance)
         self._start()
+        self._raise(self.processes.take_over())
         self.systemd.stop(*before, timeout=self._patience())
         problem = self._ask_live()
         if problem:
             raise Failed(f"{problem}\n{self._said()}")
         self._finish()
 
+    def _raise(self, problem: str) -> None:
+        if problem:
+            raise Failed(problem)
+
     def _patience(self) -> float:
         return self.wanted["settings"].get("graceful_timeout", 30) + 30
 
     def _save_units(self) -> None:
-        self.saved = {unit: _read(_UNITS / unit) for unit in {*self.units, self.template, self.socket}}
+        self.saved = {unit: read(_UNITS / unit) for unit in {*self.units, self.template, self.socket}}
 
     def _install(self, before: list[str]) -> None:
         """Write the units, point the socket and the boot at the release, and see to it that the socket is there."""
         router_changed = self.saved.get(self.router) != self.units.get(self.router)
         for unit, text in self.units.items():
-            if _read(_UNITS / unit) != text:
+            # Timers follow when the release has shown that it stays up.
+            if not unit.endswith(".timer") and read(_UNITS / unit) != text:
                 write_file(_UNITS / unit, text, 0o644)
         for link, target in self._links().items():
             link.parent.mkdir(exist_ok=True)
@@ -601,13 +635,22 @@ class Service:
                 time.sleep(0.2)
 
     def _watch(self) -> None:
-        """See that the new instance stays up, and that the app goes on answering."""
+        """See that the new instance stays up, with its workers, and that the app goes on answering."""
         first = self._main()
-        deadline = time.monotonic() + self.watch
+        # Where nothing was in service there is nothing to go back to.
+        deadline = time.monotonic() + (self.watch if self.live else min(self.watch, 1))
+        settings = self.wanted["settings"]
+        # The old instance answers too: that workers come and go shows in their numbers alone.
+        many = settings.get("workers", 1) if self.wanted["shared_socket"] and not settings.get("max_requests") else 0
+        seen: set[str] = set()
         while True:
             if not self._steady(first):
                 raise Failed(f"{self.origin}: {self.instance} started, and did not stay up. {self._said()}")
-            problem = self._ask_live()
+            now = _children(first[0])
+            if many and len(seen - now) >= many:
+                raise Failed(f"{self.origin}: {self.instance} started, and its workers did not stay up. {self._said()}")
+            seen |= now
+            problem = self._ask_live(content=False)
             if problem:
                 raise Failed(f"{problem}\n{self._said()}")
             left = deadline - time.monotonic()
@@ -625,8 +668,8 @@ class Service:
             return False
         return state.get("ActiveState") == "active"
 
-    def _ask_live(self) -> str:
-        return self._ask(self.wanted["listen"][0]) if self.wanted["listen"] else ""
+    def _ask_live(self, content: bool = True) -> str:
+        return self._ask(self.wanted["listen"][0], content) if self.wanted["listen"] else ""
 
     def _said(self) -> str:
         state = self.systemd.show(self.instance).get(self.instance, {})
@@ -636,10 +679,11 @@ class Service:
     def _undo(self, before: list[str]) -> None:
         """Go back to what was in service, in an order that never leaves the socket without a live instance."""
         live = self.instance_of(self.live) if self.live else (before[0] if before else "")
+        self.processes.stop_new()
         if self.live and self.live != self.release:
             # The units that belong to that release: an earlier run may have been cut off after it replaced them.
             for unit in self.saved:
-                text = _read(_CONFIG / self.name / self.live / "units" / unit)
+                text = read(CONFIG / self.name / self.live / "units" / unit)
                 if text is not None and unit != self.socket:
                     self.saved[unit] = text
         for unit, text in self.saved.items():
@@ -665,6 +709,7 @@ class Service:
             self.systemd.start(live)
         if live != self.instance:
             self.systemd.stop(self.instance, timeout=self._patience())
+        self.processes.back()
         self.refresh()
 
     def _in_service(self) -> str:
@@ -674,18 +719,21 @@ class Service:
     def _finish(self) -> None:
         """Make it last: one instance, one link, one record."""
         self.refresh()
+        self.processes.dismiss()
         self.systemd.stop(*self._strays(), timeout=self._patience())
         obsolete = [path for path in self._obsolete() if path.parent == _UNITS]
-        self.systemd.stop(*(path.name for path in obsolete))
+        self.systemd.stop(*(path.name.replace("@.", "@*.") for path in obsolete))
         wanted = self._links()
         stale = [link for link in self._existing_links() if link not in wanted]
         for path in [*stale, *obsolete]:
             path.unlink(missing_ok=True)
         if stale or obsolete:
             sync_folder(_UNITS)
-            self.systemd.reload()
+        if obsolete:
+            self.systemd.reload()  # it takes a large part of a second; a link to start at boot is read at boot
         if self.record["live"] != self.release:
-            note(self.record, self.release, "live")
+            self._hold()
+            record.note(self.record, self.release, "live", self.reason, self._version())
             self._write_record()
         self._prune()
         if self.router in self.units and not self.systemd.start(self.router):
@@ -694,13 +742,47 @@ class Service:
                          f"{self.systemd.journal(state.get('InvocationID', ''), self.router)}")
 
     def _write_record(self) -> None:
-        write_file(self.record_path, json.dumps(self.record, indent=1) + "\n", 0o644)
+        record.write(self.record_path, self.record)
+
+    def _hold(self) -> None:
+        """Note what the inventory wants and somebody does not: what is left by hand, until it is gone back to."""
+        held = self.record["held"]
+        if not self.by_hand_choice or held and held["release"] == self.release:
+            self.record["held"] = None
+        elif not held and self.live:
+            root = self.wanted["root"]
+            record.hold(self.record, {"release": self.live, **release_facts(root, self.live)},
+                        release_facts(root, self.release), self.who)
+
+    def _version(self) -> str:
+        return str(release_facts(self.wanted["root"], self.release).get("source") or "")
 
     def _prune(self) -> None:
-        parent = _CONFIG / self.name
+        parent = CONFIG / self.name
         folders = [path.name for path in parent.iterdir() if path.is_dir() and not path.is_symlink()]
-        for release in superfluous(folders, self.record, self.release, self.keep):
+        for release in record.superfluous(folders, self.record, self.release, self.keep):
             shutil.rmtree(parent / release, ignore_errors=True)
+
+
+def held_text(found: Mapping[str, Any], origin: str) -> str:
+    """Say of an app's record what is held back, since when, and what to do."""
+    held = found["held"]
+    return (f"{origin}: {held['version'] or held['release']} is held back since {held['at']}, when {held['by']} went "
+            f"to release {found['live']}. Write in the inventory what should run, or run "
+            f"`deploy.yml -e app={found['app']}`.")
+
+
+def release_facts(root: str | Path, release: str) -> dict[str, Any]:
+    """Return the content of a release's ``release.json``; of a service that was written by hand there is none."""
+    try:
+        found = json.loads(Path(root, "releases", release, "release.json").read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _children(pid: str) -> set[str]:
+    return set((read(Path(f"/proc/{pid}/task/{pid}/children")) or "").split())
 
 
 def _service_line(text: str, instance: str) -> str:
@@ -714,7 +796,8 @@ def _changed(path: Path) -> float:
         return 0
 
 
-def _read(path: Path) -> str | None:
+def read(path: Path) -> str | None:
+    """Return the text of a file, or None where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -722,22 +805,46 @@ def _read(path: Path) -> str | None:
 
 
 def apply(records: list[Mapping[str, Any]], environments: Mapping[str, Mapping[str, str]], *, keep: int = 5,
-          watch: float = 2, check_mode: bool = False, systemd: Systemd | None = None) -> list[Result]:
-    """Bring all services to their releases. All that change are proven first, then they are switched one by one."""
+          check_mode: bool = False, run: Mapping[str, Any] | None = None, locks: Iterable[str] = (),
+          log_days: int | None = None, systemd: Systemd | None = None) -> list[Result]:
+    """Bring all services to their releases. All that change are proven first, then they are switched one by one.
+
+    ``run`` and ``locks`` say for whom and of which apps the deploy lock is taken. Raises deploy_lock.Busy.
+    """
     systemd = systemd or Systemd()
-    busy = Failed("another run is changing the services of this host. Run this again when it is done.")
-    with contextlib.nullcontext() if check_mode else lock(_LOCK, 60, busy):
-        services = [Service(record, environments.get(record["name"], {}), systemd, keep, watch) for record in records]
+    with contextlib.nullcontext() if check_mode else alone():
+        services = [Service(wanted, environments.get(wanted["name"], {}), systemd, keep) for wanted in records]
+        for service in services:
+            service.who = str((run or {}).get("who") or "")
+        if services and log_days:
+            services[0].result.changes += processes.keep_logs(log_days, systemd, check_mode)
         state = systemd.show("webstack-*", "webstack_*") if services else {}
-        changed = [service for service in services if service.observe(state)]
+        changed = [service for service in services if not service.is_held() and service.observe(state)]
         if check_mode:
             for service in changed:
                 if not service.release_is_there():
                     service.result.not_checked.append(
                         f"{service.wanted['directory']} is not there yet: the app cannot be tried")
-        elif changed:
-            _change(changed, systemd)
-        return [service.result for service in services]
+            return [service.result for service in services]
+        for service in services:
+            service.let_go()
+        try:
+            new = [service.wanted for service in changed if service.live != service.release]
+            said = deploy_lock.acquire_all(new, locks, run or {})
+            if changed:
+                _change(changed, systemd)
+                changed[0].result.changes += said
+        finally:
+            deploy_lock.release_all(records, run or {})
+    # Alone or not: what the next run does need not wait for a worker's last task.
+    processes.wait([service.processes for service in services], systemd)
+    return [service.result for service in services]
+
+
+def alone() -> contextlib.AbstractContextManager[None]:
+    """Let one run at a time change the services of this host; one whose controller is gone comes to its end."""
+    return lock(_LOCK, 300, Failed("another run has been changing the services of this host for 5 minutes. Run this "
+                                   "again when it is done."))
 
 
 def _change(changed: list[Service], systemd: Systemd) -> None:
@@ -756,9 +863,9 @@ def _change(changed: list[Service], systemd: Systemd) -> None:
     finally:
         for service in new:
             service.clear_trial()
-        systemd.reload()
     bad = [service for service in new if service.result.failed]
     if bad:
+        systemd.reload()  # else the switch does
         for service in bad:
             service.give_up(service.result.failed)
         for service in new:

@@ -37,6 +37,8 @@ class SiteError(Exception):
 
 def vue_is_live(site: Mapping[str, Any]) -> bool:
     root = Path(site["root"])
+    if held(root) == site["release"] and not site.get("asked"):
+        return True  # somebody has left it by hand, and the inventory does not know yet
     try:
         return (os.readlink(root / "current") == f"releases/{site['release']}"
                 and _manifest(root, site["release"]) is not None
@@ -44,6 +46,21 @@ def vue_is_live(site: Mapping[str, Any]) -> bool:
                 and _overlay_is_whole(root / ASSETS, root, site["release"]))
     except OSError:
         return False
+
+
+def held(root: Path) -> str:
+    """Return the release that somebody has left by hand, or ""."""
+    try:
+        return (root / ".webstack" / "held").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def let_go(site: Mapping[str, Any]) -> None:
+    """Forget what is held back, when the inventory has come to want what is live."""
+    root = Path(site["root"])
+    if held(root) not in ("", site["release"]) and vue_is_live(site) and site.get("asked") != "version":
+        (root / ".webstack" / "held").unlink(missing_ok=True)
 
 
 def static_is_live(app: Mapping[str, Any]) -> bool:
@@ -73,8 +90,16 @@ def put_vue(site: Mapping[str, Any], archive: str, keep: int) -> None:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+    left = os.path.basename(os.readlink(root / "current")) if (root / "current").is_symlink() else ""
     files = _lay_over(folder / ASSETS, root / ASSETS) if (folder / ASSETS).is_dir() else []
     _write_manifest(root, site["release"], files)
+    by_hand = site.get("asked") == "version"
+    if by_hand and held(root) not in ("", site["release"]):
+        pass  # what the inventory wants is held back already
+    elif by_hand and left and not held(root):
+        write_file(root / ".webstack" / "held", left, mode=0o644)
+    else:
+        (root / ".webstack" / "held").unlink(missing_ok=True)
     replace_link(root / "current", f"releases/{site['release']}")
     kept = _prune(root, root / ASSETS, site["release"], keep)
     for path in (root / "releases").iterdir():

@@ -28,6 +28,7 @@ options:
       name: {description: "Name of the app.", type: str, required: true}
       origin: {description: "The user's variable, for messages.", type: str, required: true}
       framework: {description: "What the app is made with.", type: str, default: ""}
+      manage: {description: "Django's management script, seen from O(services[].directory).", type: str, default: ""}
       server: {description: "Name of the app server.", type: str, required: true}
       release: {description: "The release; its ID is the instance of the unit.", type: str, required: true}
       user: {description: "The operating-system user of the app.", type: str, required: true}
@@ -45,8 +46,12 @@ options:
       shared_socket: {description: "Whether releases share a socket.", type: bool, default: true}
       public: {description: "The public address of uWSGI's own HTTP router.", type: dict, default: {}}
       check: {description: "Command of the server's dry run.", type: list, elements: str, default: []}
+      processes: {description: "The other processes and the timers of the app on this host.", type: list,
+        elements: dict, default: []}
       health: {description: "What a release is asked, and what it should answer.", type: dict, required: true}
       settings: {description: "The server's settings.", type: dict, default: {}}
+      asked: {description: "Whether the app was named for this deploy, and with another version than the inventory's.",
+        type: str, choices: ["", name, version], default: ""}
   environments:
     description:
       - The environments of services that were written by hand, as JSON, C({name of the service, {name, value}}).
@@ -58,10 +63,18 @@ options:
     description: How many releases' configurations are kept. The live and the previous one always are.
     type: int
     default: 5
-  watch:
-    description: How many seconds a new release must stay up beside the old one before the old one stops.
-    type: float
-    default: 2
+  log_days:
+    description: How many days the journal of the apps is kept; without this option it is left as it is.
+    type: int
+  run:
+    description: Which run this is, for the deploy lock. In a task leave it out.
+    type: dict
+    default: {}
+  locks:
+    description: The apps whose deploy lock is on this host. In a task leave it out.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Can run in check mode without changing anything.
@@ -93,7 +106,12 @@ services:
     release: {description: "The release that is wanted.", type: str, sample: 1f0c9a42b7de}
     changes: {description: "What differed.", type: list, elements: str}
     not_checked: {description: "What could not be tried, and why.", type: list, elements: str}
-    failed: {description: "Why it failed, or an empty text.", type: str}
+    failed: {description: "Whether it failed.", type: bool}
+    held: {description: "Why the app was left alone although it differs, or an empty text.", type: str}
+locked_by:
+  description: Who has the deploy lock of an app.
+  returned: when another run has it
+  type: dict
 """
 
 import json
@@ -101,12 +119,13 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils import service
+from ansible_collections.frontdesk.webstack.plugins.module_utils import deploy_lock, service
 
 _RECORD = {
     "name": {"type": "str", "required": True},
     "origin": {"type": "str", "required": True},
     "framework": {"type": "str", "default": ""},
+    "manage": {"type": "str", "default": ""},
     "server": {"type": "str", "required": True},
     "release": {"type": "str", "required": True},
     "user": {"type": "str", "required": True},
@@ -124,8 +143,10 @@ _RECORD = {
     "shared_socket": {"type": "bool", "default": True},
     "public": {"type": "dict", "default": {}},
     "check": {"type": "list", "elements": "str", "default": []},
+    "processes": {"type": "list", "elements": "dict", "default": []},
     "health": {"type": "dict", "required": True},
     "settings": {"type": "dict", "default": {}},
+    "asked": {"type": "str", "choices": ["", "name", "version"], "default": ""},
 }
 
 
@@ -137,7 +158,9 @@ def main() -> None:
             "services": {"type": "list", "elements": "dict", "required": True, "options": _RECORD},
             "environments": {"type": "str", "default": "{}", "no_log": True},
             "keep": {"type": "int", "default": 5},
-            "watch": {"type": "float", "default": 2},
+            "log_days": {"type": "int"},
+            "run": {"type": "dict", "default": {}},
+            "locks": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -147,14 +170,18 @@ def main() -> None:
     except ValueError:
         module.fail_json(msg="environments: is no JSON. Write `{{ ... | to_json }}`.")
     try:
-        results = service.apply(options["services"], environments, keep=options["keep"], watch=options["watch"],
-                                check_mode=module.check_mode)
+        results = service.apply(options["services"], environments, keep=options["keep"],
+                                check_mode=module.check_mode, run=options["run"], locks=options["locks"],
+                                log_days=options["log_days"])
+    except deploy_lock.Busy as error:
+        module.fail_json(msg=str(error), locked_by=error.owner)
     except service.Failed as error:
         module.fail_json(msg=str(error))
     answer = {
         "changed": any(result.changes for result in results),
         "services": [{"name": result.name, "release": result.release, "changes": result.changes,
-                      "not_checked": result.not_checked, "failed": bool(result.failed)} for result in results],
+                      "not_checked": result.not_checked, "failed": bool(result.failed), "held": result.held}
+                     for result in results],
     }
     if module._diff:
         answer["diff"] = [part for result in results for part in result.diff]

@@ -69,6 +69,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.frontdesk.webstack.plugins.module_utils import deploy_lock, files
 from ansible_collections.frontdesk.webstack.plugins.module_utils import django_release as logic
 from ansible_collections.frontdesk.webstack.plugins.module_utils.python_release import (
     Release,
@@ -85,11 +86,14 @@ def main():
                    ("name", "origin", "user", "root", "release", "manage")},
                 "directory": {"type": "str", "default": ""},
                 "hosts": {"type": "list", "elements": "str", "required": True},
+                "migrate_lock_timeout": {"type": "int", "default": 10},
                 **{key: {"type": "bool", "required": True} for key in ("migrate", "static", "static_remote")},
             }},
             "environments": {"type": "str", "required": True, "no_log": True},
             "host": {"type": "str", "required": True},
             "production": {"type": "bool", "default": True},
+            "run": {"type": "dict", "default": {}},
+            "locks": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -103,13 +107,27 @@ def main():
             f"{release.app['origin']}: {', '.join(steps[release.app['name']])} of release {release.app['release']}"
             for release in releases if steps[release.app["name"]]])
     done, failures = {}, []
-    for release in releases:
-        try:
-            done[release.app["name"]] = logic.finish(release, host, module.params["production"])
-        except (ReleaseError, OSError) as error:
-            failures.append(str(error) if isinstance(error, ReleaseError) else f"{release.app['origin']}: {error}")
+    apps, run = module.params["apps"], module.params["run"]
+    try:
+        deploy_lock.acquire_all(apps, module.params["locks"], run)
+    except deploy_lock.Busy as error:
+        module.fail_json(msg=str(error), locked_by=error.owner)
+    busy = ReleaseError(apps[0]["origin"] if apps else "", "another run has been making releases on this host for 15 "
+                                                           "minutes. Run this again when it is done.")
+    try:
+        # A run that was killed on its controller goes on here: two would migrate and collect at the same time.
+        with files.lock("/run/lock/webstack-releases", 900, busy):
+            for release in releases:
+                name, origin = release.app["name"], release.app["origin"]
+                try:
+                    done[name] = logic.finish(release, host, module.params["production"])
+                except (ReleaseError, OSError) as error:
+                    failures.append(str(error) if isinstance(error, ReleaseError) else f"{origin}: {error}")
+    except ReleaseError as error:
+        failures.append(str(error))
     result = {"changed": any(done.values()), "done": done, "not_checked": []}
     if failures:
+        deploy_lock.release_all(apps, run)
         module.fail_json(msg="\n".join(["The live releases were not touched.", *failures]), **result)
     module.exit_json(**result)
 

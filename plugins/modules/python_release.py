@@ -28,6 +28,12 @@ options:
       - In a task leave it out; it is taken from C(env) of the app records.
     type: str
     required: true
+  access:
+    description:
+      - How the packages of each app are reached, by its name, as JSON. It may have passwords in it.
+      - In a task leave it out; it is taken from C(access) of the app records.
+    type: str
+    default: "{}"
   state:
     description:
       - With V(query) nothing is made; RV(missing_packages) and RV(unfinished) say what is to be done.
@@ -39,6 +45,15 @@ options:
     description: How many releases of an app stay.
     type: int
     default: 5
+  run:
+    description: Which run this is, for the deploy lock. In a task leave it out.
+    type: dict
+    default: {}
+  locks:
+    description: The apps whose deploy lock is on this host. In a task leave it out.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Says what would be made.
@@ -68,6 +83,20 @@ unfinished:
   type: list
   elements: str
   returned: always
+held:
+  description: Names of the apps that are left alone, because somebody has gone back behind their release by hand.
+  type: list
+  elements: str
+  returned: always
+said:
+  description: What is to be said of a lock that a run which died had left.
+  type: list
+  elements: str
+  returned: when releases are made
+locked_by:
+  description: Who has the deploy lock of an app.
+  type: dict
+  returned: when another run has it
 steps:
   description: What was done with each app's release, and when (UTC).
   type: dict
@@ -84,14 +113,17 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils import files
+from ansible_collections.frontdesk.webstack.plugins.module_utils import deploy_lock, files
 from ansible_collections.frontdesk.webstack.plugins.module_utils import python_release as logic
 
 
 def _query(releases):
+    held = [release.app["name"] for release in releases if logic.held(release.app)]
     return {
+        "held": held,
         "missing_packages": logic.missing_packages(logic.packages_of([release.app for release in releases])),
-        "unfinished": [release.app["name"] for release in releases if not release.complete()],
+        "unfinished": [release.app["name"] for release in releases if release.app["name"] not in held
+                       and not release.complete()],
         "steps": {release.app["name"]: release.record.get("steps", {}) for release in releases},
         "not_checked": [],
     }
@@ -105,13 +137,14 @@ def _diff(releases, done):
             "before_header": "releases", "after_header": "releases"}
 
 
-def _make(release, keep):
+def _make(release, keep, warn):
     """Make one release, and return what went wrong."""
     try:
         if release.record:
             logic.write_environment(release)  # only the environment file was lost or changed
         else:
-            logic.build(release, release.app["archive"])
+            for text in logic.build(release, release.app["archive"]):
+                warn(text)
         logic.prune(release.app, keep)
     except logic.ReleaseError as error:
         return [str(error)]
@@ -128,20 +161,28 @@ def main():
                 **{key: {"type": "str", "required": True} for key in
                    ("name", "origin", "framework", "user", "root", "release", "label", "python")},
                 **{key: {"type": "str", "default": ""} for key in
-                   ("archive", "package", "directory", "requirements")},
+                   ("archive", "package", "directory", "requirements", "source_id", "commit")},
                 **{key: {"type": "list", "elements": "str", "default": []} for key in
-                   ("extra_requirements", "packages", "server_requirements")},
+                   ("extra_requirements", "packages", "server_requirements", "unpinned")},
                 "files": {"type": "dict", "default": {}},
+                "asked": {"type": "str", "default": ""},
             }},
+            "run": {"type": "dict", "default": {}},
+            "locks": {"type": "list", "elements": "str", "default": []},
             "environments": {"type": "str", "required": True, "no_log": True},
+            "access": {"type": "str", "default": "{}", "no_log": True},
             "state": {"type": "str", "choices": ["query", "built"], "default": "built"},
             "keep": {"type": "int", "default": 5},
         },
         supports_check_mode=True,
     )
-    environments = json.loads(module.params["environments"])
-    releases = [logic.Release({**app, "env": environments[app["name"]]}) for app in module.params["apps"]]
-    found = _query(releases)
+    environments, access = json.loads(module.params["environments"]), json.loads(module.params["access"])
+    releases = [logic.Release({**app, "env": environments[app["name"]], "access": access.get(app["name"])})
+                for app in module.params["apps"]]
+    try:
+        found = _query(releases)
+    except logic.ReleaseError as error:
+        module.fail_json(msg=f"Nothing was changed.\n{error}")
     unfinished = [release for release in releases if release.app["name"] in found["unfinished"]]
     result = {"changed": False, **found}
     if module.params["state"] == "query" or not unfinished:
@@ -151,7 +192,11 @@ def main():
         result["not_checked"] = [f"{release.app['origin']}: the release {release.app['release']} is not built in "
                                  "check mode" for release in unfinished]
         module.exit_json(**result)
-    failures = []
+    failures, run = [], module.params["run"]
+    try:
+        said = deploy_lock.acquire_all([release.app for release in unfinished], module.params["locks"], run)
+    except deploy_lock.Busy as error:
+        module.fail_json(msg=str(error), locked_by=error.owner)
     busy = logic.ReleaseError(unfinished[0].app["origin"], "another run has been making releases on this host for 15 "
                                                            "minutes. Run this again when it is done.")
     try:
@@ -159,11 +204,12 @@ def main():
         with files.lock("/run/lock/webstack-releases", 900, busy):
             logic.prepare_host([release.app for release in releases])
             for release in unfinished:
-                failures += _make(release, module.params["keep"])
+                failures += _make(release, module.params["keep"], module.warn)
     except (logic.ReleaseError, OSError) as error:
         failures.append(str(error))
-    result |= _query(releases)
+    result |= _query(releases) | {"said": said}
     if failures:
+        deploy_lock.release_all([release.app for release in unfinished], run)
         module.fail_json(msg="\n".join(["The live releases were not touched.", *failures]), **result)
     module.exit_json(**result)
 

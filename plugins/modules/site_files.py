@@ -69,6 +69,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.frontdesk.webstack.plugins.module_utils import files
 from ansible_collections.frontdesk.webstack.plugins.module_utils import site_files as logic
 
 
@@ -79,7 +80,8 @@ def main():
         argument_spec={
             "vue": {"type": "list", "elements": "dict", "default": [], "options": {
                 "name": text, "origin": text, "root": text, "release": text, "settings_file": text,
-                "dist": {"type": "str", "default": ""}, "settings": {"type": "dict", "default": {}}}},
+                "dist": {"type": "str", "default": ""}, "asked": {"type": "str", "default": ""},
+                "settings": {"type": "dict", "default": {}}}},
             "static": {"type": "list", "elements": "dict", "default": [], "options": {
                 "name": text, "origin": text, "root": text, "release": text, "static_folder": text,
                 "static_archive": {"type": "str", "default": ""}}},
@@ -92,6 +94,8 @@ def main():
     static = [app for app in module.params["static"] if not logic.static_is_live(app)]
     result = {"changed": False, "missing_vue": [site["name"] for site in vue],
               "missing_static": [app["name"] for app in static]}
+    for site in module.params["vue"] if not module.check_mode else []:
+        logic.let_go(site)
     if module.params["state"] == "query" or not (vue or static):
         module.exit_json(**result)
     result["changed"] = True
@@ -101,12 +105,21 @@ def main():
     if module.check_mode:
         module.exit_json(**result)
     failures = []
-    for record, put, archive in ([(site, logic.put_vue, "dist") for site in vue]
-                                 + [(app, logic.put_static, "static_archive") for app in static]):
-        try:
-            put(record, record[archive], module.params["keep"])
-        except (logic.SiteError, OSError) as error:
-            failures.append(str(error) if isinstance(error, logic.SiteError) else f"{record['origin']}: {error}")
+    busy = logic.SiteError("webstack", "another run has been putting files in place for 5 minutes. Run this again when "
+                                       "it is done.")
+    try:
+        # A run that was killed on its controller goes on here: two would take the files away from each other.
+        with files.lock("/run/webstack.site_files.lock", 300, busy):
+            for record, put, archive in ([(site, logic.put_vue, "dist") for site in vue if not logic.vue_is_live(site)]
+                                         + [(app, logic.put_static, "static_archive") for app in static
+                                            if not logic.static_is_live(app)]):
+                try:
+                    put(record, record[archive], module.params["keep"])
+                except (logic.SiteError, OSError) as error:
+                    own = isinstance(error, logic.SiteError)
+                    failures.append(str(error) if own else f"{record['origin']}: {error}")
+    except logic.SiteError as error:
+        failures.append(str(error))
     if failures:
         module.fail_json(msg="\n".join(failures), **result)
     module.exit_json(**result)

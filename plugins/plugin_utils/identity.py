@@ -14,6 +14,7 @@ import ast
 import hashlib
 import json
 import posixpath
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def pinned(record: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any
     """Return the record's source; a git reference that was resolved earlier in this run stays at that commit."""
     source = dict(record["source"])
     if source["kind"] == "git" and record["root"] in known:
-        source["version"] = known[record["root"]]
+        source["commit"] = known[record["root"]]
     return source
 
 
@@ -49,11 +50,26 @@ def look_inside(record: Mapping[str, Any], source: Resolved, environment: str, p
                 problems.add(f"{record['origin']}.source", f"has no {lock}: a site is built from its lock file, so "
                              "that it is the same each time. Run `npm install` and add the file.")
         return
+    _words(record["health"], record["origin"], source, problems)
     module = record["callable"].partition(":")[0]
     for name in (f"{module.replace('.', '/')}.py", f"{module.replace('.', '/')}/__init__.py"):
         text = source.read(posixpath.normpath(posixpath.join(record["directory"], name)))
         if text is not None and environment == "production":
             _no_server_at_import(record, name, text, problems)
+
+
+def _words(health: Mapping[str, Any], origin: str, source: Resolved, problems: Problems) -> list[str]:
+    """Return `health.contains` with what the source knows filled in; what it does not know is a mistake."""
+    known = {"release": services.RELEASE, **source.words}
+    found = []
+    for index, text in enumerate(health["contains"]):
+        for word in re.findall(r"\{(version|commit|release)\}", text):
+            if word not in known:
+                has = " and ".join(f"`{{{key}}}`" for key in known)
+                problems.add(f"{origin}.health.contains[{index}]", f"has {{{word}}}, and this kind of source has none. "
+                                                                   f"It knows {has}; or write the text itself.")
+        found.append(re.sub(r"\{(version|commit|release)\}", lambda match: known.get(match[1], match[0]), text))
+    return found
 
 
 def _no_server_at_import(record: Mapping[str, Any], name: str, text: str, problems: Problems) -> None:
@@ -74,8 +90,9 @@ def _no_server_at_import(record: Mapping[str, Any], name: str, text: str, proble
 
 def give(record: dict[str, Any], source: Resolved, plan: Mapping[str, Any], cache: Path) -> None:
     """Set ``release``, ``label``, ``archive`` (and for apps ``package``), and put the ID where texts wait for it."""
-    record["label"] = source.label
+    record["label"], record["commit"] = source.label, source.words.get("commit", "")
     name = _digest([FORMAT, source.digest, record["source"]["kind"]])
+    record["source_id"] = name
     archive = cache / "archives" / f"{record['name']}-{name}.tar.gz"
     if source.pack and not archive.is_file():
         source.pack(archive)
@@ -88,7 +105,10 @@ def give(record: dict[str, Any], source: Resolved, plan: Mapping[str, Any], cach
 
 def _give_app(record: dict[str, Any], source: Resolved, plan: Mapping[str, Any], cache: Path) -> None:
     name = record["name"]
+    contains = _words(record["health"], record["origin"], source, Problems())
+    record["health"] = {**record["health"], "contains": contains}
     service = plan["services"][name]
+    service["health"] = {**service["health"], "contains": contains}
     release = _digest([
         FORMAT, source.digest, plan["environment"] == "production",
         {key: record.get(key) for key in _APP}, {key: service[key] for key in _SERVICE},

@@ -24,7 +24,7 @@ import yaml
 
 from ansible_collections.frontdesk.webstack.plugins.module_utils.env_file import format_env_file
 
-from . import django_settings, nginx_render, routes, servers, services, sources
+from . import access, app_processes, django_settings, nginx_render, routes, servers, services, sources
 from .schema import InventoryError, Problems, apply, describe, suggest
 
 SCHEMA = 1
@@ -130,7 +130,10 @@ class _Normaliser:
             "environment": self.settings["webstack_environment"],
             "root": self.settings["webstack_root"],
             "keep": self.settings["webstack_keep_releases"],
+            "log_days": self.settings["webstack_log_days"],
             "cache": self.settings["webstack_cache"],
+            "authorities": self.settings["webstack_ca"],
+            "unpinned": self.settings["webstack_unpinned"],
             "apps": self.apps,
             "services": self.services,
             "vue": self.vue,
@@ -163,6 +166,8 @@ class _Normaliser:
             for host in self.groups.get(EDGE, []) if host in self.variables}
         if checked["webstack_keep_releases"] < 1:
             self.problems.add("webstack_keep_releases", "must be 1 or more; from 2 on there is one to go back to.")
+        if checked["webstack_log_days"] < 1:
+            self.problems.add("webstack_log_days", "must be 1 or more.")
         if not str(checked["webstack_root"]).startswith("/"):
             self.problems.add("webstack_root", "must be an absolute path, such as /srv/webstack.")
         return checked
@@ -263,14 +268,17 @@ class _Normaliser:
         self._check_env(item["env"], path)
         self._check_port(item["port"], path)
         root = posixpath.join(self.settings["webstack_root"], "apps", name)
+        index = item.pop("index")
         app = {
             **item,
+            "access": access.of_app(self.settings, index, f"{path}.index", self.problems),
             "origin": path, "framework": framework, "user": f"ws-{name}", "root": root, "source": source,
             "hosts": self._hosts_of(item, path),
             "env": {key: _word(value) for key, value in item["env"].items()},
             "port": item["port"] or default_port(name),
             "files": {}, "release": None, "archive": "",
         }
+        app_processes.complete(app, path, app["hosts"], self.problems, self._hosts_of)
         if server:
             app["settings"] = apply(item["settings"], server.options, f"{path}.settings", self.problems)
             app["server_requirements"] = list(server.requirements)
@@ -339,6 +347,7 @@ class _Normaliser:
         self._check_callable(item["callable"], path)
         self._check_env(item["env"], path)
         self._check_port(item["port"], path)
+        app_processes.check_outbound(item["outbound"], path, self.problems)
         self.services[item["name"]] = {
             **item,
             "origin": path, "server": server_name, "hosts": self._hosts_of(item, path),
@@ -362,7 +371,8 @@ class _Normaliser:
         if given:
             source = sources.check(given, f"{path}.source", self.problems)
             if source.get("kind") == "package":
-                self.problems.add(f"{path}.source.package", "a site is built from a folder or from git.")
+                self.problems.add(f"{path}.source.package", "a site is built from a folder, from git or from an "
+                                                            "archive.")
         command = item["build"]["command"]
         if _VITE.search(command):
             self.problems.add(f"{path}.build.command", f"is {describe(command)}, which starts a development server. "

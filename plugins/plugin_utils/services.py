@@ -16,6 +16,8 @@ from typing import Any
 
 import jinja2
 
+from ansible_collections.frontdesk.webstack.plugins.module_utils import processes
+
 from . import servers
 from .schema import InventoryError, Problems, describe
 
@@ -55,41 +57,53 @@ WantedBy=sockets.target
 """
 
 _SERVICE = """\
-# {{ name }}: one instance for each release. Written by frontdesk.webstack.
+# {{ name }}: {{ about }} one instance for each release. Written by frontdesk.webstack.
 [Unit]
-Description={{ name }}, release %i
+Description={{ name }}{{ ", " + role if role else "" }}, release %i
 After=network.target
-{% if shared_socket %}
+{% if socket %}
 After=webstack-{{ name }}.socket
 {% endif %}
 # No start limit: it would fail the socket too, and no later release could start.
 StartLimitIntervalSec=0
 
 [Service]
-Type={{ "notify" if notify else "exec" }}
+Type={{ type }}
 User={{ user }}
-{% if shared_socket %}
+{% if socket %}
 Sockets=webstack-{{ name }}.socket
 {% endif %}
 WorkingDirectory={{ directory }}
 EnvironmentFile={{ env_file }}
-Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 WEBSTACK_RELEASE=%i
+# The app's own programs come first.
+Environment={{ path }}
 ExecStart={{ exec_start }}
+{% if type != "oneshot" %}
 Restart=always
 RestartSec=1
+{% endif %}
 TimeoutStartSec={{ start_timeout }}
 TimeoutStopSec={{ stop_timeout }}
 {% for line in unit %}
 {{ line }}
 {% endfor %}
 SyslogIdentifier=webstack-{{ name }}
+LogNamespace={{ namespace }}
 LimitNOFILE=65536
+{% for line in limits %}
+{{ line }}
+{% endfor %}
+# The window's group reads uploads.
 UMask=0027
 
 ProtectSystem=strict
 ProtectHome={{ protect_home }}
 PrivateTmp=yes
 PrivateDevices=yes
+PrivateUsers=yes
+PrivateIPC=yes
+KeyringMode=private
 {% for path in writable %}
 ReadWritePaths=-{{ path }}
 {% endfor %}
@@ -98,7 +112,9 @@ InaccessiblePaths=-/etc/ssl/private
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+{% for line in network %}
+{{ line }}
+{% endfor %}
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -116,12 +132,25 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
-{% for line in outbound %}
-{{ line }}
-{% endfor %}
 
 [Install]
 WantedBy=multi-user.target
+"""
+
+_TIMER = """\
+# {{ name }}: when {{ role }} runs, with the live release. Written by frontdesk.webstack.
+[Unit]
+Description={{ name }}, {{ role }}
+
+[Timer]
+{% for line in times %}
+{{ line }}
+{% endfor %}
+# A release that is not live is never started.
+Unit=webstack-{{ name }}.{{ role }}@@RELEASE@.service
+
+[Install]
+WantedBy=timers.target
 """
 
 _ROUTER = """\
@@ -146,6 +175,7 @@ Restart=always
 RestartSec=1
 KillMode=mixed
 SyslogIdentifier=webstack-{{ name }}-http
+LogNamespace={{ namespace }}
 LimitNOFILE=65536
 
 AmbientCapabilities={{ capability }}
@@ -215,7 +245,11 @@ def service_record(app: Mapping[str, Any], shared: Mapping[str, Any] | None = No
         "protocol": server.protocol,
         "shared_socket": server.shared_socket,
         "public": dict(app.get("public") or {}),
-        "health": {"path": "/", "status": [200], "host": "localhost", "https": False, "timeout": 10,
+        "processes": [processes.record(item, kind) for kind in processes.LISTS for item in app.get(kind) or []],
+        "asked": app.get("asked") or "",
+        "manage": app.get("manage") or "",
+        "health": {"path": "/", "status": [200], "host": "localhost", "https": False, "timeout": 10, "contains": [],
+                   "watch": 5,
                    **(app.get("health") or {})},
         "settings": settings,
     }
@@ -241,36 +275,92 @@ def _units(draft: Mapping[str, Any], app: Mapping[str, Any], server: servers.Ser
     if not draft["by_hand"]:
         writable.insert(0, posixpath.join(draft["root"], "shared"))
     at_home = any(path.startswith(("/home/", "/root/")) for path in (draft["directory"], draft["bin"], *writable))
-    outbound = app.get("outbound")
     values = {
         "name": name,
+        "namespace": processes.NAMESPACE,
         "user": draft["user"],
-        "shared_socket": server.shared_socket,
-        "notify": server.notify,
-        "unit": server.unit,
         "directory": _word(draft["directory"]),
         "env_file": _word(draft["env_file"]),
-        "exec_start": " ".join(_word(word).replace("$", "$$") for word in server.exec_start(draft)),
-        "start_timeout": 120,
-        "stop_timeout": settings["graceful_timeout"] + 10,
+        "path": _word(f"PATH={draft['bin']}:/usr/local/bin:/usr/bin:/bin"),
         "protect_home": "read-only" if at_home else "yes",
         "writable": [_word(path) for path in writable],
-        "outbound": [] if outbound is None else [
-            "IPAddressDeny=any", *[f"IPAddressAllow={peer}" for peer in ("localhost", *outbound)]],
+        "network": _network(app.get("outbound"), server),
+        "start_timeout": 120,
+    }
+    serves = {
+        **values,
+        "about": "the app server,", "role": "",
+        "socket": server.shared_socket,
+        "type": "notify" if server.notify else "exec",
+        "unit": server.unit,
+        "exec_start": _command(server.exec_start(draft)),
+        "stop_timeout": settings["graceful_timeout"] + 10,
+        "limits": _limits(app.get("limits") or {}),
     }
     # The instance is the release: one text for all of them.
     units = {f"webstack-{name}@.service":
-             _ENVIRONMENT.from_string(_SERVICE).render(values).replace(RELEASE, "%i")}
+             _ENVIRONMENT.from_string(_SERVICE).render(serves).replace(RELEASE, "%i")}
     if server.shared_socket:
         units[f"webstack-{name}.socket"] = _ENVIRONMENT.from_string(_SOCKET).render(values)
+    for item in draft["processes"]:
+        units.update(_process_units(item, draft, values, app))
     if draft["public"]:
         listen = draft["public"]["listen"]
         low = int(listen.rpartition(":")[2]) < 1024
         units[f"webstack-{name}-http.service"] = _ENVIRONMENT.from_string(_ROUTER).render(
             name=name, socket=app.get("socket") or f"/run/webstack/{name}.uwsgi.sock", listen=listen,
             capability="CAP_NET_BIND_SERVICE" if low else "",
-            keepalive=75, timeout=settings["timeout"] + 5)
+            keepalive=75, timeout=settings["timeout"] + 5, namespace=processes.NAMESPACE)
     return units
+
+
+def _process_units(item: Mapping[str, Any], draft: Mapping[str, Any], values: Mapping[str, Any],
+                   app: Mapping[str, Any]) -> dict[str, str]:
+    """Return the units of another process of the app, or of a timer: the app's own sandbox without its socket."""
+    given = next(one for one in app[item["list"]] if one["name"] == item["name"])
+    timer = item["list"] == "timers"
+    argv = processes.argv(given["command"], draft["bin"], draft["directory"], app.get("manage") or "")
+    stem = f"webstack-{draft['name']}.{item['name']}"
+    text = _ENVIRONMENT.from_string(_SERVICE).render(
+        values, about=f"{'what the timer' if timer else 'the process'} {item['name']}{' starts' if timer else ''},",
+        role=item["name"], socket=False, type="oneshot" if timer else "exec",
+        # To the main process alone: it lets its children finish.
+        unit=["KillMode=mixed", f"KillSignal=SIG{item['stop_signal']}"],
+        exec_start=_command(argv), limits=_limits({**(app.get("limits") or {}), **{
+            key: value for key, value in (given["limits"] or {}).items() if value is not None}}),
+        **({"start_timeout": item["timeout"]} if timer else {}), stop_timeout=item["stop_timeout"])
+    units = {f"{stem}@.service": text.replace(RELEASE, "%i")}
+    if timer:
+        units[f"{stem}.timer"] = _ENVIRONMENT.from_string(_TIMER).render(
+            values, role=item["name"], times=processes.times(given))
+    return units
+
+
+def _command(argv: list[str]) -> str:
+    return " ".join(_word(word).replace("$", "$$") for word in argv)
+
+
+def _network(outbound: list[str] | None, server: servers.Server) -> list[str]:
+    """Return what the app may connect to: everything, these networks and its own host, or nothing but unix sockets."""
+    if outbound == [] and server.shared_socket:
+        # It goes on answering on what systemd hands it, TCP too.
+        return ["PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX", "IPAddressDeny=any"]
+    lines = ["RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]
+    if outbound is not None:
+        peers = dict.fromkeys(["localhost", *outbound])
+        lines += ["IPAddressDeny=any", *[f"IPAddressAllow={peer}" for peer in peers]]
+    return lines
+
+
+def _limits(limits: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if limits.get("memory"):
+        lines.append(f"MemoryMax={limits['memory']}")
+    if limits.get("tasks"):
+        lines.append(f"TasksMax={limits['tasks']}")
+    if limits.get("cpu"):
+        lines.append(f"CPUQuota={round(limits['cpu'] * 100)}%")
+    return lines
 
 
 def _word(text: str) -> str:
@@ -334,7 +424,10 @@ def with_release(record: Mapping[str, Any], release: str) -> dict[str, Any]:
 
 
 def for_host(record: Mapping[str, Any], host: str) -> dict[str, Any]:
-    """Return the record as one host needs it: `listen` and `allow` are lists, the units have their addresses."""
+    """Return the record as one host needs it.
+
+    `listen` and `allow` are lists, the units have their addresses, and what runs elsewhere is left out.
+    """
     listen = list(record["listen"].get(host, []))
     allow = list(record["allow"].get(host, []))
     ip, _colon, port = (listen[0] if listen else "").rpartition(":")
@@ -345,14 +438,20 @@ def for_host(record: Mapping[str, Any], host: str) -> dict[str, Any]:
         "@IP@": ip.strip("[]"),
         "@PORT@": port,
     }
-    return {**record, "listen": listen, "allow": allow, "units": _replace(record["units"], words)}
+    units = _replace(record["units"], words)
+    items = [{**item, "here": host in (item["hosts"][:1] if item["singleton"] else item["hosts"])}
+             for item in record["processes"]]
+    for item in items:
+        for unit in [] if item["here"] else processes.units_of(record["name"], item):
+            units.pop(unit, None)
+    return {**record, "listen": listen, "allow": allow, "units": units, "processes": items}
 
 
 #: what the module `app_service` takes
 _FOR_MODULE = (
     "name", "origin", "framework", "server", "release", "user", "root", "directory", "bin", "callable", "config",
     "env_file", "by_hand", "units", "listen", "allow", "protocol", "shared_socket", "public", "check", "health",
-    "settings")
+    "settings", "asked", "hosts", "manage", "processes")
 
 
 def services_of(plan: Mapping[str, Any], host: str, server: str) -> list[dict[str, Any]]:

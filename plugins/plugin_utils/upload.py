@@ -13,6 +13,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
+from . import run_lock
+
 
 class UploadAction(ActionBase):
     """Send only the fields that the module takes, and in its last state the archives too."""
@@ -24,6 +26,10 @@ class UploadAction(ActionBase):
     FIELDS: Mapping[str, tuple[str, ...]] = {}
     #: whether the module takes the apps' environments
     ENVIRONMENTS = False
+    #: whether the module installs packages, and takes what that needs
+    ACCESS = False
+    #: the list argument with the apps whose locks are taken before anything is made; "" for none
+    LOCKS = ""
     #: list argument -> the field that names an archive
     ARCHIVES: Mapping[str, str] = {}
 
@@ -31,6 +37,7 @@ class UploadAction(ActionBase):
         result = super().run(tmp, task_vars)
         arguments: dict[str, Any] = dict(self._task.args)
         query = arguments.get("state") == "query" or self._task.check_mode
+        apps = arguments.get(self.LOCKS) or []
         try:
             for name, fields in self.FIELDS.items():
                 records = [{field: record[field] for field in fields if record.get(field) is not None}
@@ -43,9 +50,21 @@ class UploadAction(ActionBase):
                     # a backslash in them, and it would blot out every short value ("1") wherever it stands.
                     arguments["environments"] = json.dumps(
                         {record["name"]: record.get("env") or {} for record in arguments.get(name) or []})
+                if self.ACCESS and not query:
+                    arguments["access"] = json.dumps(
+                        {record["name"]: record.get("access") or {} for record in arguments.get(name) or []})
                 arguments[name] = records
             module = f"frontdesk.webstack.{self._task.action.rpartition('.')[2]}"
-            result.update(self._execute_module(module_name=module, module_args=arguments, task_vars=task_vars))
+
+            def execute(run):
+                return self._execute_module(module_name=module, module_args=arguments | ({"run": run} if run else {}),
+                                            task_vars=task_vars)
+
+            if self.LOCKS and not query:
+                arguments["locks"] = run_lock.names_to_lock(apps, task_vars)
+                result.update(run_lock.with_lock(execute, run_lock.this_run(task_vars, self._templar)))
+            else:
+                result.update(execute({}))
         except AnsibleError as error:
             result.update(failed=True, msg=str(error))
         finally:

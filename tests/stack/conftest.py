@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from stack import ROOT, Stack, address, hosts
+
+# The traffic client is shared with tests/reliability.
+sys.path.insert(0, str(ROOT / "tests/reliability"))
 
 
 @pytest.fixture(scope="session")

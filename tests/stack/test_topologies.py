@@ -35,7 +35,7 @@ def three_releases(stack, topology: str, server: str, port: int = 80, **more):
     """Put three more releases in place under traffic, and return what the strict client saw."""
     plan = stack(topology)
     seen = {live(stack.host, "httpbin")}
-    with Traffic(stack.address, port, SITE) as traffic:
+    with Traffic(stack.address, port, SITE, rate=200, kinds=("get", "post"), app="httpbin") as traffic:
         time.sleep(2)
         for number in range(3):
             app = {**HTTPBIN, "server": server, "env": {"NUMBER": str(number)}, **more}

@@ -95,51 +95,6 @@ def test_what_the_host_listens_on(tmp_path):
     assert service.listening(tmp_path) == {"/run/webstack/shop.sock", "127.0.0.1:8080", "[::1]:8081"}
 
 
-def check_schema(record):
-    assert set(record) == {"schema", "app", "live", "previous", "history"}
-    assert record["schema"] == 1
-    assert isinstance(record["app"], str)
-    for key in ("live", "previous"):
-        assert record[key] is None or isinstance(record[key], str)
-    for event in record["history"]:
-        assert set(event) == {"release", "at", "event", "reason"}
-        assert event["event"] in ("live", "failed", "stopped")
-        assert event["at"].endswith("Z")
-
-
-def test_record_schema(tmp_path):
-    record = service.read_record(tmp_path / "record.json", "shop")
-    check_schema(record)
-    service.note(record, "a", "live")
-    service.note(record, "b", "failed", "because")
-    service.note(record, "b", "live")
-    service.note(record, "b", "live")
-    check_schema(record)
-    assert (record["live"], record["previous"]) == ("b", "a")
-    for _ in range(200):
-        service.note(record, "c", "failed")
-    assert len(record["history"]) == service.HISTORY
-    (tmp_path / "record.json").write_text(json.dumps(record))
-    assert service.read_record(tmp_path / "record.json", "shop") == record
-    assert service.read_record(tmp_path / "record.json", "other")["live"] is None
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 9}', "null"])
-def test_a_damaged_record_counts_as_none(tmp_path, text):
-    (tmp_path / "record.json").write_text(text)
-    assert service.read_record(tmp_path / "record.json", "shop")["live"] is None
-
-
-def test_the_live_and_the_previous_configuration_are_never_pruned():
-    record = service.read_record(Path("/nowhere"), "shop")
-    for release in "abcdef":
-        service.note(record, release, "live")
-    service.note(record, "bad", "failed")
-    folders = [*"abcdef", "bad", "made-ahead"]
-    assert service.superfluous(folders, record, "f", 1) == ["a", "b", "bad", "c", "d"]
-    assert service.superfluous(folders, record, "f", 4) == ["a", "b", "bad"]
-
-
 def probe(tmp_path, source, target="shop:app", **more):
     (tmp_path / "shop.py").write_text(source)
     (tmp_path / "probe.py").write_text(wsgi_probe.SCRIPT)
@@ -150,6 +105,26 @@ def probe(tmp_path, source, target="shop:app", **more):
 
 
 GOOD = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x']\n"
+
+ASGI = """async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"x"})
+"""
+LIFESPAN = f"""import asyncio
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        assert (await receive())["type"] == "lifespan.startup"
+        scope["state"]["up"] = True
+        await send({{"type": "lifespan.startup.complete"}})
+        assert (await receive())["type"] == "lifespan.shutdown"
+        await send({{"type": "lifespan.shutdown.complete"}})
+        return
+    assert scope["state"]["up"] and (await receive())["type"] == "http.request"
+    await asyncio.sleep(0)
+{ASGI.partition("NotImplementedError")[2].strip(chr(10))}
+"""
 
 
 @pytest.mark.parametrize(("source", "target", "words"), [
@@ -164,6 +139,13 @@ GOOD = "def app(environ, start_response):\n    start_response('200 OK', [])\n   
     ("def app(e, s):\n    s('500 No', [])\n    return []\n", "shop:app", ["health", "500", "answer 200"]),
     ("def app(e, s):\n    s('400 No', [])\n    return []\n", "shop:app", ["ALLOWED_HOSTS"]),
     ("import time\ndef app(e, s):\n    time.sleep(20)\n", "shop:app", ["no answer within", "timeout"]),
+    (ASGI.replace("200", "500"), "shop:app", ["health", "500", "answer 200"]),
+    (ASGI.replace("    await send", "    raise ValueError('broken')\n    await send", 1), "shop:app",
+     ["health.path", "broken", "shop.py:4"]),
+    (ASGI.replace("    await send", "    import time; time.sleep(20)\n    await send", 1), "shop:app",
+     ["no answer within", "timeout"]),
+    (LIFESPAN.replace("complete", "failed"), "shop:app", ["cannot be imported", "lifespan.startup.failed"]),
+    ("async def app(scope, receive, send):\n    pass\n", "shop:app", ["answered nothing"]),
 ])
 def test_what_is_wrong_with_an_app_is_said(tmp_path, source, target, words):
     report = probe(tmp_path, source, target, timeout=1)
@@ -174,11 +156,32 @@ def test_what_is_wrong_with_an_app_is_said(tmp_path, source, target, words):
 
 @pytest.mark.parametrize(("source", "target"), [
     (GOOD, "shop:app"), (f"{GOOD}def make():\n    return app\n", "shop:make()"),
-    ("async def app(scope, receive, send):\n    pass\n", "shop:app"),
+    (ASGI, "shop:app"), (LIFESPAN, "shop:app"),
+    (f"class App:\n    async def __call__(self, *more):\n        return await app(*more)\n{ASGI}", "shop:App()"),
     ("print('noise')\n" + GOOD, "shop:app"),
 ])
 def test_a_good_app_is_good(tmp_path, source, target):
     assert probe(tmp_path, source, target)["ok"]
+
+
+@pytest.mark.parametrize(("server", "worker", "wanted"), [
+    ("gunicorn", "gthread", False), ("gunicorn", "asgi", True), ("gunicorn", "uvicorn_worker.UvicornWorker", True),
+    ("gunicorn", "shop.workers.Own", None), ("uwsgi", "", False), ("development", "", None),
+])
+def test_the_worker_says_what_kind_of_app_it_runs(server, worker, wanted):
+    assert wsgi_probe.wants_asgi(server, {"worker_class": worker}) is wanted
+
+
+@pytest.mark.parametrize(("source", "asgi", "words"), [
+    (ASGI, False, ["flask_apps[0].callable 'shop:app'", "settings: {worker_class: asgi}"]),
+    (GOOD, True, ["flask_apps[0].settings.worker_class", "WSGI"]),
+])
+def test_an_app_of_the_other_kind_is_refused(tmp_path, source, asgi, words):
+    report = probe(tmp_path, source, asgi=asgi)
+    assert not report["ok"]
+    text = wsgi_probe.explain(report, "flask_apps[0]", "shop:app", HEALTH)
+    assert not [word for word in words if word not in text], text
+    assert probe(tmp_path, source, asgi=not asgi)["ok"] and probe(tmp_path, source, asgi=None)["ok"]
 
 
 def test_uwsgi_numbers_and_sections():

@@ -71,14 +71,15 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(release, monkeypatch):
     (True, True, True), (True, False, False), (False, True, False),
 ])
 def test_debug_is_refused_in_production(release, monkeypatch, debug, production, refused):
-    facts = json.dumps({"debug": debug})
+    facts = json.dumps({"debug": debug, "migrations": ["shop.0001_initial"]})
     said = f"a line that the settings print\n{logic._MARK}{facts}\nand one more\n"
     monkeypatch.setattr(logic, "_python", lambda *_arguments: said)
     checks = []
-    monkeypatch.setattr(logic, "_manage", lambda release, arguments, *_more: checks.append(arguments[0]))
+    monkeypatch.setattr(logic, "manage", lambda release, arguments, *_more: checks.append(arguments[0]))
     if not refused:
         logic._check(release, production)
         assert checks == ["check"]
+        assert release.record["migrations"] == ["shop.0001_initial"]
         return
     with pytest.raises(ReleaseError) as caught:
         logic._check(release, production)
@@ -89,11 +90,14 @@ def test_debug_is_refused_in_production(release, monkeypatch, debug, production,
 @pytest.mark.parametrize("said, path, words", [
     ("django.db.utils.OperationalError: could not connect", "django_apps[0].env", "the database cannot be reached"),
     ("django.db.utils.ProgrammingError: no such column", "django_apps[0].migrate", "The database was not migrated."),
+    ("django.db.utils.OperationalError: canceling statement due to lock timeout",
+     "django_apps[0].migrate_lock_timeout", "could not be locked within 10 s"),
 ])
 def test_a_migration_that_fails_names_what_to_change(release, monkeypatch, said, path, words):
-    def fail(_release, _arguments, where, hint, _timeout):
+    def fail(_release, _arguments, where, hint, _timeout, more):
+        assert more == {"PGOPTIONS": "-c lock_timeout=10s"}
         raise ReleaseError(where, f"{hint}\n    {said}")
-    monkeypatch.setattr(logic, "_manage", fail)
+    monkeypatch.setattr(logic, "manage", fail)
     with pytest.raises(ReleaseError) as caught:
         logic._migrate(release, True)
     assert caught.value.path == path
@@ -105,7 +109,7 @@ def test_a_migration_that_fails_names_what_to_change(release, monkeypatch, said,
 def test_without_manage_py(tmp_path, directory, place):
     release = Release(app(root=str(tmp_path), directory=directory))
     with pytest.raises(ReleaseError) as caught:
-        logic._manage(release, ["check"], "x", "", 1)
+        logic.manage(release, ["check"], "x", "", 1)
     assert str(caught.value) == f"django_apps[0].manage: the source has no 'manage.py' in {place}."
 
 

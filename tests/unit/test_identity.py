@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import tarfile
@@ -121,7 +122,7 @@ def test_another_version_of_the_server_makes_another_release(tmp_path, monkeypat
 ])
 def test_a_change_of_the_collection_itself_makes_another_release(tmp_path, part, key):
     plan = planned(flask_apps=[shop()])
-    plan[part]["shop"][key] = "changed"
+    plan[part]["shop"][key] = {"path": "/changed"} if key == "health" else "changed"
     app = plan["apps"]["shop"]
     identity.give(app, resolved(tmp_path), plan, tmp_path)
     assert app["release"] != release_of(tmp_path)
@@ -258,8 +259,8 @@ def test_a_branch_stays_where_it_was_found_in_this_run():
     plan = planned(flask_apps=[shop(**items)], vue_sites=[{"name": "shop", **items}])
     app, site = plan["apps"]["shop"], plan["vue"]["shop"]
     known = {app["root"]: "a" * 40, site["root"]: "b" * 40}
-    assert [identity.pinned(record, known)["version"] for record in (app, site)] == ["a" * 40, "b" * 40]
-    assert identity.pinned(app, {})["version"] == "main"
+    assert [identity.pinned(record, known)["commit"] for record in (app, site)] == ["a" * 40, "b" * 40]
+    assert "commit" not in identity.pinned(app, {})
     assert app["source"]["version"] == "main"
 
 
@@ -292,7 +293,7 @@ def test_a_development_server_that_starts_on_import(tmp_path, callable_, files, 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     source = sources.resolve({"kind": "folder", "folder": str(tmp_path)}, tmp_path, tmp_path)
-    record = {"origin": "flask_apps[0]", "callable": callable_, "directory": directory}
+    record = {"origin": "flask_apps[0]", "callable": callable_, "directory": directory, "health": {"contains": []}}
     problems = Problems()
     identity.look_inside(record, source, "production", problems)
     assert [problem.path for problem in problems.items] == (["flask_apps[0].callable"] if words else [])
@@ -327,3 +328,37 @@ def test_all_servers_have_fixed_versions():
     wanted = [text for server in servers.load().values() for text in server.requirements]
     assert wanted
     assert [text for text in wanted if "==" not in text] == []
+
+
+WORDS = {"version": "1.4.2", "commit": "c" * 40}
+
+
+@pytest.mark.parametrize("words, contains, filled", [
+    (WORDS, ["v{version}", "{commit}", "plain {json}"], ["v1.4.2", "c" * 40, "plain {json}"]),
+    ({}, ["{release}"], None),
+    ({"version": "2"}, ["{commit}"], "has {commit}, and this kind of source has none."),
+])
+def test_what_the_answer_must_have(tmp_path, words, contains, filled):
+    plan = planned(flask_apps=[shop(health={"contains": contains})])
+    app = plan["apps"]["shop"]
+    source = dataclasses.replace(resolved(tmp_path), words=words)
+    problems = Problems()
+    identity.look_inside(app, source, "production", problems)
+    if isinstance(filled, str):
+        assert problems.items[0].path == "flask_apps[0].health.contains[0]"
+        assert problems.items[0].message.startswith(filled)
+        return
+    assert not problems
+    identity.give(app, source, plan, tmp_path)
+    wanted = filled or [app["release"]]
+    assert plan["services"]["shop"]["health"]["contains"] == wanted
+    assert app["commit"] == words.get("commit", "") and app["source_id"]
+
+
+def test_the_place_in_the_list_is_no_part_of_a_release(tmp_path):
+    first = planned(flask_apps=[shop()])
+    second = planned(flask_apps=[shop(name="other"), shop()])
+    for plan in (first, second):
+        identity.give(plan["apps"]["shop"], resolved(tmp_path), plan, tmp_path)
+    assert second["apps"]["shop"]["origin"] == "flask_apps[1]"
+    assert first["apps"]["shop"]["release"] == second["apps"]["shop"]["release"]

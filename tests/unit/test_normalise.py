@@ -119,7 +119,7 @@ def site_case(route, path, words, **more):
     app_case("env", {"A": "x\r\n"}, "env.A", ["control character", "base64"]),
     app_case("env", {"A": "\ud800"}, "env.A", ["is not valid text"]),
     # sources
-    app_case("source", {}, "source", ["exactly one of the keys folder, git, package"]),
+    app_case("source", {}, "source", ["exactly one of the keys archive, folder, git, package"]),
     app_case("source", "shop", "source", ["is text", "a dictionary"]),
     app_case("source", {"fodler": "shop"}, "source", ["exactly one", "Did you mean 'folder'?"]),
     app_case("source", {"folder": "shop", "git": "shop.git"}, "source", ["exactly one"]),
@@ -128,6 +128,15 @@ def site_case(route, path, words, **more):
     app_case("source", {"git": "--upload-pack=x", "version": "v1"}, "source.git", ["must not start with a dash"]),
     app_case("source", {"git": "x"}, "source.version", ["is missing", "version: v1.4.2"]),
     app_case("source", {"git": "x", "version": "-x"}, "source.version", ["must not start with a dash"]),
+    app_case("source", {"archive": "https://h/x.tar.gz"}, "source.checksum", ["is missing", "sha256sum"]),
+    app_case("source", {"archive": "ftp://h/x.tar.gz", "checksum": "sha256:" + "a" * 64}, "source.archive",
+             ["ftp://", "https://"]),
+    *(app_case("source", {"archive": "x.tar.gz", "checksum": text}, "source.checksum", ["sha256: and the 64 digits"])
+      for text in ("abc", "a" * 64, "sha256:abc", "md5:" + "a" * 64)),
+    # indexes
+    app_case("index", {"url": "packages"}, "index.url", ["is no address", "https://"]),
+    app_case("index", {"url": "https://h/s", "password": "x"}, "index.username", ["is missing", "__token__"]),
+    app_case("index", {"username": "x"}, "index.url", ["is missing"]),
     *(app_case("source", {"package": text}, "source.package", [repr(text), "pin one version", "httpbin==0.10.4"])
       for text in ("httpbin", "httpbin>=1", "httpbin==1.*", "httpbin==1,<2", "httpbin @ file:///x", "-r x")),
     # paths and ports
@@ -136,6 +145,36 @@ def site_case(route, path, words, **more):
     app_case("port", "http", "port", ["a whole number"]),
     app_case("port", 70000, "port", ["70000", "from 1 to 65535"]),
     app_case("port", 0, "port", ["from 1 to 65535"]),
+    # processes, timers, limits, network
+    app_case("processes", [{"command": "x"}], "processes[0].name", ["is missing", "name: worker"]),
+    app_case("processes", [{"name": "w"}], "processes[0].command", ["is missing", "celery -A shop worker"]),
+    *(app_case("processes", [{"name": name, "command": "x"}], "processes[0].name", [repr(name), "small letters"])
+      for name in ("Worker", "a.b", "a@b", "", "w" * 25)),
+    *(app_case("processes", [{"name": "w", "command": text}], "processes[0].command", ["without a shell"])
+      for text in ("", "x 'y", "x\ny", "-x", "A=1 x", "bin/x")),
+    app_case("processes", [{"name": "w", "command": "x", "stop_signal": "SIGTERM"}], "processes[0].stop_signal",
+             ["'SIGTERM'", "TERM, INT"]),
+    app_case("processes", [{"name": "w", "command": "x", "stop_timeout": 0}], "processes[0].stop_timeout",
+             ["1 or more"]),
+    app_case("processes", [{"name": "w", "command": "x", "hosts": "farm"}], "processes[0].hosts",
+             ["app2", "the app itself does not run"]),
+    app_case("processes", [{"name": "w", "command": "x", "hosts": "fram"}], "processes[0].hosts",
+             ["no group of the inventory", "'farm'"]),
+    app_case("processes", [{"name": "w", "command": "x"}, {"name": "w", "command": "y"}], "processes[1].name",
+             ["'w' is taken by flask_apps[0].processes[0]"]),
+    app_case("timers", [{"name": "w", "command": "x", "every": "5min"}], "timers[0].name",
+             ["is taken by flask_apps[0].processes[0]"], processes=[{"name": "w", "command": "x"}]),
+    app_case("timers", [{"name": "t", "command": "x"}], "timers[0]", ["either `on_calendar`", "or `every`"]),
+    app_case("timers", [{"name": "t", "command": "x", "every": "1h", "on_calendar": "daily"}], "timers[0]",
+             ["either `on_calendar`"]),
+    app_case("timers", [{"name": "t", "command": "x", "on_calendar": "daily; x"}], "timers[0].on_calendar",
+             ["no time that systemd understands"]),
+    *(app_case("limits", {"memory": text}, "limits.memory", [repr(text), "`512M`"])
+      for text in ("512 MB", "0", "x", "1.5G")),
+    app_case("limits", {"tasks": 0}, "limits.tasks", ["1 or more"]),
+    app_case("limits", {"cpu": -1}, "limits.cpu", ["a number of processors"]),
+    app_case("limits", {"cpu": float("nan")}, "limits.cpu", ["a number of processors"]),
+    app_case("outbound", ["db.example.com"], "outbound[0]", ["'db.example.com'", "192.0.2.0/24"]),
     # Django
     django_case("settings_module", None, "settings_module", ["is missing", "shop.settings"]),
     django_case("settings_module", "blog/settings.py", "settings_module", ["as Python imports it", "shop.settings"]),
@@ -152,7 +191,7 @@ def site_case(route, path, words, **more):
     # Vue
     vue_case({}, "", ["either a `source`", "`dist`"]),
     vue_case({"source": {"folder": "x"}, "dist": "y"}, "", ["either a `source`", "`dist`"]),
-    vue_case({"source": {"package": "x==1"}}, ".source.package", ["from a folder or from git"]),
+    vue_case({"source": {"package": "x==1"}}, ".source.package", ["from a folder, from git or from an archive"]),
     vue_case({"source": {"git": "x", "folder": "y"}}, ".source", ["exactly one"]),
     vue_case({"dist": "x", "directory": "/web"}, ".directory", ["inside the source"]),
     vue_case({"dist": "x", "build": {"output": "../x"}}, ".build.output", ["inside the source"]),
@@ -185,6 +224,7 @@ def site_case(route, path, words, **more):
     # settings of all hosts
     pytest.param({"webstack_environment": "prod"}, "webstack_environment",
                  ["'prod'", "production, staging, development", "Did you mean 'production'?"], id="environment"),
+    pytest.param({"webstack_log_days": 0}, "webstack_log_days", ["1 or more"], id="log days"),
     pytest.param({"webstack_root": "srv"}, "webstack_root", ["an absolute path", "/srv/webstack"], id="root"),
     pytest.param({"webstack_keep_releases": "all"}, "webstack_keep_releases", ["a whole number"], id="keep"),
     pytest.param({"nginx_hsts": "long"}, "nginx_hsts", ["'long'", "a whole number"], id="nginx setting"),
@@ -326,16 +366,18 @@ def test_no_secret_is_shown():
 APP = {
     "name", "origin", "framework", "server", "hosts", "user", "root", "source", "directory", "callable", "requirements",
     "extra_requirements", "python", "packages", "env", "server_requirements", "files", "names", "https", "health",
-    "release", "archive", "port", "socket", "listen", "allow", "public", "settings", "writable",
+    "release", "archive", "port", "socket", "listen", "allow", "public", "settings", "writable", "access",
+    "outbound", "limits", "processes", "timers",
 }
 DJANGO = APP | {
-    "settings_module", "manage", "migrate", "static", "static_url", "static_folder", "static_remote", "media",
+    "settings_module", "manage", "migrate", "migrate_lock_timeout", "static",
+    "static_url", "static_folder", "static_remote", "media",
     "media_url", "media_root", "media_by_app", "origins", "behind_proxy",
 }
 SERVICE = {
     "name", "origin", "framework", "server", "hosts", "release", "user", "root", "directory", "bin", "callable",
     "config", "env_file", "env", "by_hand", "units", "listen", "allow", "protocol", "shared_socket", "public", "check",
-    "health", "settings",
+    "health", "settings", "processes", "manage", "asked",
 }
 VUE = {"name", "origin", "root", "source", "directory", "dist", "built", "build", "settings", "settings_file",
        "release", "archive"}
@@ -356,7 +398,7 @@ def whole():
 
 def test_the_plan_has_these_keys(whole):
     assert set(whole) == {"schema", "environment", "root", "keep", "cache", "apps", "services", "vue", "sites", "nginx",
-                          "hosts"}
+                          "hosts", "authorities", "unpinned", "log_days"}
     assert whole["schema"] == 1
     assert (whole["environment"], whole["root"], whole["keep"]) == ("production", "/srv/webstack", 5)
 
@@ -389,7 +431,8 @@ def test_an_app_record(whole):
         "origin": "flask_apps[0]", "framework": "flask", "hosts": ["app1", "app2"], "user": "ws-shop",
         "root": "/srv/webstack/apps/shop", "names": ["www.example.com"], "release": None,
         "env": {"KEY": "secret", "N": "1", "WEBSTACK_SHARED": "/srv/webstack/apps/shop/shared"}}
-    assert shop["health"] == {"path": "/", "status": [200], "timeout": 10, "host": "www.example.com", "https": False}
+    assert shop["health"] == {"path": "/", "status": [200], "timeout": 10, "host": "www.example.com", "https": False,
+                              "contains": [], "watch": 5}
     assert shop["server_requirements"] == ["gunicorn==27.0.1"]
 
 
@@ -606,6 +649,7 @@ def test_variables_made_in_nginx_directives_are_known_in_sites():
 WORDS = ["shop", "a:b", "/", "80", "webstack_app", "both", "nobody", "gunicorn", "uwsgi", "$x", "~^(", "example.com",
          "", "x\0", "[::]:80", "{", "prod"]
 KEYS = sorted({*APP, *DJANGO, *VUE, *SITE, "app", "path", "match", "folder", "git", "package", "version", "vue",
+               "processes", "timers", "limits", "every", "cpu", "memory",
                "answer", "redirect", "certificate", "key", "status", "command", "extra", "workers", "virtualenv"})
 LEAF = (st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(WORDS)
         | st.text(max_size=6))
@@ -627,7 +671,10 @@ def broken(good):
     "gunicorn_services": st.lists(broken({"name": "old", "user": "u", "directory": "/d", "virtualenv": "/v",
                                           "callable": "a:b"}), max_size=2) | JSON,
     "webstack_environment": JSON, "webstack_root": JSON, "webstack_keep_releases": JSON, "webstack_address": JSON,
-    "nginx_directives": JSON, "nginx_hsts": JSON,
+    "nginx_directives": JSON, "nginx_hsts": JSON, "webstack_ca": JSON, "webstack_installer": JSON,
+    "webstack_package_index": JSON | st.fixed_dictionaries({}, optional={
+        "url": JSON, "extra_urls": JSON, "username": JSON}),
+    "webstack_proxy": JSON | st.fixed_dictionaries({}, optional={"http": JSON, "https": JSON, "no_proxy": JSON}),
 }))
 def test_nothing_a_user_can_write_breaks_the_normaliser(variables):
     try:

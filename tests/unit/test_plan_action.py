@@ -58,6 +58,7 @@ def folder(tmp_path_factory):
     top = tmp_path_factory.mktemp("inventory")
     for name, text in {
         "shop/shop.py": "app = None\n", "shop/requirements.txt": "", "blog/blog/wsgi.py": "application = None\n",
+        "blog/requirements.txt": "django==5.2.19\n",
         "web/package-lock.json": "{}", "bad/bad.py": "app = None\napp.run()\n", "repository/app.py": "app = None\n",
         "repository/package-lock.json": "{}", "vault_password": "key of the vault",
         "web/dist/index.html": "", "web/.gitignore": "dist/\n",
@@ -177,6 +178,44 @@ def test_sources_are_looked_at_before_a_host_is(sourceless, path, words):
     assert (code, plan) == (2, None)
     assert f"  - {path}: {words}" in output
     assert "Traceback" not in output
+
+
+# -- open versions -------------------------------------------------------------------------------------------------
+
+
+OPEN = "flask_apps[0].extra_requirements: the version of flask is left open"
+
+
+@pytest.mark.parametrize("settings, code, words", [
+    ({}, 0, f"[WARNING]: {OPEN}"),
+    ({"webstack_unpinned": "refuse"}, 2, f"  - {OPEN}"),
+    ({"webstack_unpinned": "allow"}, 0, None),
+    ({"webstack_unpinned": "refuse", "webstack_environment": "staging"}, 0, None),
+])
+def test_open_versions_are_found_in_production(folder, settings, code, words):
+    app = {"name": "a", "callable": "shop:app", "source": {"folder": "shop"}, "requirements": "none",
+           "extra_requirements": ["flask>=3"]}
+    found, output, plan = run(folder, {**settings, "flask_apps": [app]})
+    assert found == code, output
+    text = " ".join(output.split())
+    assert text.count(OPEN) == (1 if words else 0) or code  # Ansible itself may show an error twice
+    assert not words or " ".join(words.split()) in text
+    if plan:
+        assert plan["apps"]["a"]["unpinned"] == ["flask"]
+
+
+def test_passwords_of_indexes_are_not_told(folder):
+    app = {"name": "a", "callable": "shop:app", "source": {"folder": "shop"}, "requirements": "none",
+           "index": {"url": "https://u:correct-horse@packages.example.com"}}
+    index = {"url": "https://packages.example.com/simple", "username": "u", "password": "battery-staple"}
+    code, output, plan = run(folder, {"flask_apps": [app], "webstack_package_index": index})
+    assert code == 0, output
+    assert plan["apps"]["a"]["access"]["tools_index"]["url"] == "https://u:battery-staple@packages.example.com/simple"
+    index["url"] = ["battery-staple"]
+    code, more, _plan = run(folder, {"flask_apps": [app], "webstack_package_index": index,
+                                     "webstack_proxy": "http://u:battery-staple@p:1"})
+    assert code == 2
+    assert "correct-horse" not in output + more and "battery-staple" not in output + more
 
 
 # -- a good inventory ----------------------------------------------------------------------------------------------

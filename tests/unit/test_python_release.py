@@ -68,6 +68,7 @@ def test_missing_packages(tmp_path, wanted, missing):
     ([("python3", [])], ["ca-certificates", "python3-venv"]),
     ([("python3.13", ["libpq5"]), ("python3", ["libpq5", "gcc"])],
      ["ca-certificates", "gcc", "libpq5", "python3-venv", "python3.13-venv"]),
+    ([("pypy3", ["pypy3"])], ["ca-certificates", "pypy3", "pypy3-venv", "python3-venv"]),
     ([("/usr/bin/python3.13", [])], ["ca-certificates", "python3-venv", "python3.13-venv"]),
     ([("/opt/python/bin/python3.14", [])], ["ca-certificates", "python3-venv"]),  # none of Debian's
 ])
@@ -83,7 +84,7 @@ def me(monkeypatch, tmp_path):
     """The app's user is who runs the tests; owners are left alone, and no environment is made."""
     user = pwd.getpwuid(os.getuid())
     monkeypatch.setattr(logic.pwd, "getpwnam", lambda _name: user)
-    monkeypatch.setattr(logic, "_environment", lambda app, folder, user: None)
+    monkeypatch.setattr(logic, "make_environment", lambda app, folder, user: ([], "basis"))
     monkeypatch.setattr(logic, "give_to_root", lambda folder, gid: None)
     monkeypatch.setattr(logic, "ETC", tmp_path / "etc")
     if os.geteuid():
@@ -126,7 +127,7 @@ def test_release_json_has_these_keys(tmp_path, me):
     record = json.loads(text)
     built = record["steps"].pop("built")
     assert record == {"schema": 1, "app": "shop", "release": "1f0c", "source": "main 1f0c", "framework": "flask",
-                      "steps": {}}
+                      "source_id": "", "commit": "", "unpinned": [], "environment": "basis", "steps": {}}
     assert len(built) == len("2026-01-01T00:00:00Z")
     assert "horse" not in text
 
@@ -169,7 +170,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path, me, monkeypatch):
 
     def fail(*_arguments):
         raise logic.ReleaseError("flask_apps[0].requirements", "They cannot be installed.")
-    monkeypatch.setattr(logic, "_environment", fail)
+    monkeypatch.setattr(logic, "make_environment", fail)
     with pytest.raises(logic.ReleaseError, match=r"^flask_apps\[0\].requirements: They cannot"):
         logic.build(release, archive(tmp_path, {"shop.py": ""}))
     assert not release.folder.exists()
@@ -196,44 +197,6 @@ def test_steps_are_noted_one_by_one(tmp_path, me):
     logic.build(release, "")
     release.mark("checked")
     assert sorted(release.record["steps"]) == ["built", "checked"]
-
-
-@pytest.mark.parametrize("wanted, frozen, words", [
-    (["gunicorn==27.0.1"], "flask==3.1.0\ngunicorn==27.0.1\n", None),
-    (["uWSGI==2.0.31"], "uwsgi==2.0.31\n", None),
-    (["gunicorn==27.0.1"], "gunicorn==21.2.0\n", ["bring gunicorn==21.2.0", "run with gunicorn==27.0.1",
-                                                 "Take gunicorn out of the requirements"]),
-    (["gunicorn==27.0.1"], "flask==3.1.0\n", ["no gunicorn"]),
-])
-def test_requirements_must_not_bring_another_server(tmp_path, monkeypatch, wanted, frozen, words):
-    monkeypatch.setattr(logic, "_run", lambda *_arguments, **_how: frozen)
-    record = app(tmp_path, server_requirements=wanted)
-    if words is None:
-        return logic._server_survived(record, "uv", tmp_path, None, {})
-    with pytest.raises(logic.ReleaseError) as caught:
-        logic._server_survived(record, "uv", tmp_path, None, {})
-    assert caught.value.path == "flask_apps[0].requirements"
-    assert [word for word in words if word not in str(caught.value)] == []
-
-
-@pytest.mark.parametrize("script, words", [
-    ("echo out; echo 'no such package' >&2; exit 1", ["flask_apps[0].env: It fails.", "no such package"]),
-    ("echo 'only out'; exit 1", ["only out"]),
-    ("echo 'at https://user:horse@packages.example.com/simple' >&2; exit 1", ["at https://packages.example.com/simple"]),
-    ("for i in $(seq 40); do echo line $i; done; exit 1", ["line 29\n", "line 40"]),
-])
-def test_what_a_command_said_is_told(script, words):
-    with pytest.raises(logic.ReleaseError) as caught:
-        logic._run(["/bin/sh", "-c", script], "flask_apps[0].env", "It fails.")
-    text = str(caught.value)
-    assert [word for word in words if word not in text] == []
-    assert "horse" not in text
-    assert "line 28\n" not in text
-
-
-def test_a_command_that_is_not_there():
-    with pytest.raises(logic.ReleaseError, match=r"^flask_apps\[0\].python: /nonexistent/x is not on this host"):
-        logic._run(["/nonexistent/x"], "flask_apps[0].python")
 
 
 # -- pruning -------------------------------------------------------------------------------------------------------
@@ -296,5 +259,5 @@ def test_a_link_in_the_place_of_a_folder_is_not_followed(tmp_path):
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "media").symlink_to("elsewhere")
     with pytest.raises(logic.ReleaseError, match="is no folder"):
-        logic._folder(tmp_path / "media", os.getuid(), os.getgid(), 0o755)
+        logic.make_folder(tmp_path / "media", os.getuid(), os.getgid(), 0o755)
     assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o700

@@ -145,6 +145,58 @@ def test_outbound_connections_can_be_limited():
     assert "IPAddressDeny" not in services.service_record(app())["units"]["webstack-shop@.service"]
 
 
+def test_an_app_without_network_has_unix_sockets_alone():
+    text = services.service_record(app(outbound=[]))["units"]["webstack-shop@.service"]
+    assert "PrivateNetwork=yes\nRestrictAddressFamilies=AF_UNIX\nIPAddressDeny=any\n" in text
+    assert "AF_INET" not in text
+    # A server that binds its own address needs one.
+    text = services.service_record(app(server="development", outbound=[]))["units"]["webstack-shop@.service"]
+    assert "IPAddressDeny=any\nIPAddressAllow=localhost\n" in text
+    assert "PrivateNetwork" not in text
+
+
+def with_processes(**more):
+    limits = {"memory": None, "tasks": None, "cpu": None}
+    return app(hosts=[HOST, "app2"], limits={"memory": "1G", "tasks": 50, "cpu": None}, manage="manage.py", processes=[
+        {"name": "worker", "command": "celery -A 50% worker", "singleton": False, "stop_timeout": 300,
+         "stop_signal": "QUIT", "hosts": [HOST, "app2"], "limits": limits | {"memory": "2G", "cpu": 0.5}},
+        {"name": "beat", "command": "manage.py beat", "singleton": True, "stop_timeout": 60, "stop_signal": "TERM",
+         "hosts": ["app2", HOST], "limits": limits},
+    ], timers=[{"name": "nightly", "command": "/usr/bin/true $HOME", "on_calendar": "*-*-* 03:30", "every": "",
+                "timeout": 600, "singleton": True, "hosts": [HOST, "app2"], "limits": limits}], **more)
+
+
+def test_processes_have_the_apps_sandbox_and_no_socket():
+    units = finished(services.service_record(with_processes()))["units"]
+    own, worker = units["webstack-shop@.service"], units["webstack-shop.worker@.service"]
+    assert "ExecStart=/usr/bin/env celery -A 50%% worker\n" in worker
+    for line in ("KillSignal=SIGQUIT", "TimeoutStopSec=300", "MemoryMax=2G", "TasksMax=50", "CPUQuota=50%", "Type=exec",
+                 "SyslogIdentifier=webstack-shop", "Environment=PATH=/srv/webstack/apps/shop/releases/%i/venv/bin:"
+                 "/usr/local/bin:/usr/bin:/bin"):
+        assert f"{line}\n" in worker
+    assert "MemoryMax=1G\n" in own
+    assert "Sockets=" not in worker
+    missing = {line for line in own.splitlines() if line} - set(worker.splitlines())
+    assert {line.partition("=")[0] for line in missing if not line.startswith("#")} <= {
+        "Description", "After", "Type", "Sockets", "ExecStart", "TimeoutStopSec", "NotifyAccess", "MemoryMax"}
+    timer, job = units["webstack-shop.nightly.timer"], units["webstack-shop.nightly@.service"]
+    assert "Unit=webstack-shop.nightly@1f0c.service\n" in timer
+    assert "OnCalendar=*-*-* 03:30\n" in timer
+    assert "Type=oneshot\n" in job and "TimeoutStartSec=600\n" in job and "Restart=" not in job
+    assert "ExecStart=/usr/bin/true $$HOME\n" in job
+
+
+def test_a_singleton_is_on_the_first_host_alone():
+    record = services.with_release(services.service_record(with_processes()), "1f0c")
+    first, second = services.for_host(record, HOST), services.for_host(record, "app2")
+    here = [[item["name"] for item in one["processes"] if item["here"]] for one in (first, second)]
+    assert here == [["worker", "nightly"], ["worker", "beat"]]
+    assert "webstack-shop.nightly.timer" not in second["units"]
+    assert "webstack-shop.beat@.service" in second["units"]
+    assert ("/srv/webstack/apps/shop/releases/%i/venv/bin/python /srv/webstack/apps/shop/releases/%i/source/manage.py "
+            "beat") in second["units"]["webstack-shop.beat@.service"]
+
+
 def test_records_of_a_host_come_without_environments():
     record = services.with_release(services.service_record(by_hand(env={"A": "secret"})), "77")
     plan = {"hosts": {HOST: {"services": ["shop"]}}, "services": {"shop": record}}

@@ -1,13 +1,20 @@
 # Copyright (c) 2026 the frontdesk.webstack authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where code comes from: folders, git repositories, packages."""
+"""Where code comes from: folders, git repositories, archives, packages."""
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
+import http.server
+import io
 import os
 import subprocess
 import tarfile
+import threading
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +22,7 @@ import pytest
 
 from ansible_collections.frontdesk.webstack.plugins.plugin_utils import sources
 from ansible_collections.frontdesk.webstack.plugins.plugin_utils.sources import SourceError, _files
+from ansible_collections.frontdesk.webstack.plugins.plugin_utils.sources import git as git_source
 
 
 def git(folder, *arguments):
@@ -319,6 +327,330 @@ def test_a_repository_that_is_not_there(tmp_path, url, words):
 def test_without_git(tmp_path, repository, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert refuse(from_git(repository[0]), tmp_path) == ("git", "the controller has no git. Install it.")
+
+
+def test_attributes_and_settings_of_the_controllers_git_do_not_matter(tmp_path, repository, monkeypatch):
+    url, _commits = repository
+    write(url, {".gitattributes": "*.txt text\nsecret export-ignore\n", "a.txt": "one\n", "secret": "x"})
+    commit(url, {"b.py": "b"})
+    before = packed(resolve(from_git(url, "main"), tmp_path), tmp_path)
+    assert "secret" not in before
+    write(tmp_path, {"home/.gitconfig": "[core]\n\tautocrlf = true\n\teol = crlf\n[tar]\n\tumask = 077\n"})
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert packed(sources.resolve(from_git(url, "main"), tmp_path, tmp_path / "other"), tmp_path) == before
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """A repository with a submodule that has one itself; return its folder and the commits of all three."""
+    commits = {}
+    for name, below in (("leaf", None), ("lib", "leaf"), ("top", "lib")):
+        folder = tmp_path / "git" / name
+        folder.mkdir(parents=True)
+        git(folder, "init", "--quiet", "--initial-branch", "main")
+        if below:
+            git(folder, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", f"../{below}",
+                f"deps/{below}")
+        commits[name] = commit(folder, {f"{name}.py": name})
+    return tmp_path / "git" / "top", commits
+
+
+def test_submodules_come_along(tmp_path, nested):
+    url, commits = nested
+    found = resolve(from_git(url, "main"), tmp_path)
+    assert found.digest == commits["top"]
+    files = packed(found, tmp_path)
+    assert {name: text for name, text in files.items() if name.endswith(".py")} == {
+        "top.py": "top", "deps/lib/lib.py": "lib", "deps/lib/deps/leaf/leaf.py": "leaf"}
+    assert found.read("deps/lib/deps/leaf/leaf.py") == "leaf"
+    assert found.read("deps/lib") is None
+
+
+def test_submodules_stay_away_where_that_is_written(tmp_path, nested):
+    url, commits = nested
+    found = resolve({**from_git(url, "main"), "submodules": False}, tmp_path)
+    assert found.digest != commits["top"]  # other files than with them
+    assert found.words["commit"] == commits["top"]
+    assert "deps/lib/lib.py" not in packed(found, tmp_path)
+
+
+@pytest.mark.parametrize("modules, words", [
+    ("", ["does not say where deps/lib comes from", "submodules: false"]),
+    ('[submodule "x"]\n\tpath = deps/lib\n\turl = ../gone\n', ["deps/lib cannot be had", "submodules: false"]),
+    ('[submodule "x"]\n\tpath = deps/lib\n\turl = ext::sh -c id\n', ["is no address of a server"]),
+    ('[submodule "x"]\n\tpath = deps/lib\n\turl = -x\n', ["is no address of a server"]),
+])
+def test_a_submodule_that_cannot_be_had(tmp_path, nested, modules, words):
+    url, _commits = nested
+    commit(url, {".gitmodules": modules})
+    key, message = refuse(from_git(url, "main"), tmp_path)
+    assert key == "submodules"
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize("parent, url, found", [
+    ("https://h/a/shop.git", "../lib.git", "https://h/a/lib.git"),
+    ("https://h/a/shop.git/", "../../b/lib.git", "https://h/b/lib.git"),
+    ("https://h/a/shop.git", "./lib.git", "https://h/a/shop.git/lib.git"),
+    ("git@h:a/shop.git", "../lib.git", "git@h:a/lib.git"),
+    ("git@h:shop.git", "../lib.git", "git@h:lib.git"),
+    ("/srv/shop.git", "../lib.git", "/srv/lib.git"),
+    ("https://h/shop.git", "https://i/lib.git", "https://i/lib.git"),
+    ("https://h/shop.git", "git@i:lib.git", "git@i:lib.git"),
+    ("/srv/shop.git", "/srv/lib.git", "/srv/lib.git"),
+    ("https://h/shop.git", "/srv/lib.git", None),
+    ("git@h:shop.git", "file:///srv/lib.git", None),
+    ("https://h/shop.git", "lib.git", None),
+])
+def test_where_a_submodule_comes_from(parent, url, found):
+    if found:
+        assert git_source._submodule_url(parent, url, "lib") == found
+        return
+    with pytest.raises(SourceError, match="no address of a server"):
+        git_source._submodule_url(parent, url, "lib")
+
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nhorse\n-----END OPENSSH PRIVATE KEY-----"
+
+
+@pytest.fixture
+def fake_git(tmp_path, monkeypatch):
+    """A git that notes what it is called with, and the key that it finds, and fails."""
+    write(tmp_path, {"bin/git": f"""#!/bin/sh
+{{ echo "arguments: $*"; env | grep -E '^GIT_' ; for word in $GIT_SSH_COMMAND; do
+[ -f "$word" ] && stat -c 'mode: %a' "$word" && cat "$word"; done; }} >> {tmp_path}/calls
+echo 'fatal: Authentication failed for https://user:horse@h/x.git' >&2; exit 128
+"""})
+    (tmp_path / "bin" / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.delenv("GIT_SSH_COMMAND", raising=False)
+    return tmp_path / "calls"
+
+
+@pytest.mark.parametrize("given", [KEY, "keys/deploy", KEY + "\n\n"])
+def test_a_deploy_key_is_in_a_file_for_as_long_as_it_is_needed(tmp_path, fake_git, given):
+    write(tmp_path, {"keys/deploy": KEY})
+    key, message = refuse({**from_git("git@h:x.git"), "key": given}, tmp_path)
+    assert key == "git"
+    assert "horse" not in message
+    text = fake_git.read_text()
+    assert f"mode: 600\n{KEY}\n" in text
+    command = next(line for line in text.splitlines() if line.startswith("GIT_SSH_COMMAND="))
+    assert "-o BatchMode=yes" in command and command.endswith("-o IdentitiesOnly=yes")
+    path = Path(command.partition(" -i ")[2].split()[0])
+    assert not path.exists() and not path.parent.exists()
+
+
+@pytest.mark.parametrize("given, words", [
+    ("keys/gone", "keys/gone cannot be read as a private key"),
+    ("keys/deploy.pub", "without `.pub`"),
+    ("horse\nbattery\n", "what is written cannot be read"),
+])
+def test_what_is_no_deploy_key(tmp_path, fake_git, given, words):
+    write(tmp_path, {"keys/deploy.pub": "ssh-ed25519 AAAA"})
+    key, message = refuse({**from_git("git@h:x.git"), "key": given}, tmp_path)
+    assert key == "key"
+    assert words in message
+    assert "horse" not in message
+    assert not fake_git.exists()
+
+
+def test_a_password_is_no_argument_of_git(tmp_path, fake_git):
+    refuse(from_git("https://user:ho%2Frse@h:8443/x.git"), tmp_path)
+    text = fake_git.read_text()
+    assert "arguments: ls-remote -- https://h:8443/x.git" in text
+    header = base64.b64encode(b"user:ho/rse").decode()
+    assert f"=Authorization: Basic {header}" in text
+    assert "=http.https://h:8443/.extraHeader" in text
+    assert "rse" not in "".join(line for line in text.splitlines() if not line.startswith("GIT_CONFIG_VALUE"))
+
+
+def test_authorities_of_the_inventory_are_known_to_git(tmp_path, fake_git):
+    with pytest.raises(SourceError):
+        sources.resolve(from_git("https://h/x.git"), tmp_path, tmp_path / "cache", "ours")
+    assert "GIT_SSL_CAINFO=" in fake_git.read_text()
+
+
+# -- archives ------------------------------------------------------------------------------------------------------
+
+
+def make_tar(path, entries, mode="w:gz"):
+    """Write an archive; an entry is (name, text), or (name, type, target)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as archive:
+        for name, what, *target in entries:
+            info = tarfile.TarInfo(name)
+            if target:
+                info.type, info.linkname = what, target[0]
+                archive.addfile(info)
+            else:
+                info.size, info.mtime, info.uid = len(what), 1234567, 1000
+                archive.addfile(info, io.BytesIO(what.encode()))
+    return path
+
+
+def make_zip(path, entries):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text, *mode in entries:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (mode[0] if mode else 0o100644) << 16
+            archive.writestr(info, text)
+    return path
+
+
+def from_archive(given, checksum=""):
+    return {"kind": "archive", "archive": str(given), "checksum": checksum}
+
+
+def checksum_of(path):
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+ENTRIES = [("shop-1.0/app.py", "1"), ("shop-1.0/b/b.py", "2")]
+
+
+def test_equal_files_are_equal_in_whatever_they_come(tmp_path):
+    made = [make_tar(tmp_path / f"x.tar.{kind}", ENTRIES, f"w:{kind}") for kind in ("gz", "xz", "bz2")]
+    made.append(make_tar(tmp_path / "flat.tar", [("./b/b.py", "2"), ("./app.py", "1")], "w"))
+    made.append(make_zip(tmp_path / "x.zip", ENTRIES))
+    found = [resolve(from_archive(path.name), tmp_path) for path in made]
+    assert len({source.digest for source in found}) == 1
+    assert found[0].digest == resolve(folder(write(tmp_path / "same", {"app.py": "1", "b/b.py": "2"})), tmp_path).digest
+    for number, source in enumerate(found):
+        source.pack(tmp_path / f"{number}.out")
+    assert len({(tmp_path / f"{number}.out").read_bytes() for number in range(len(found))}) == 1
+    assert packed(found[0], tmp_path) == {"app.py": "1", "b/b.py": "2"}
+    assert (found[0].read("app.py"), found[0].read("shop-1.0/app.py"), found[0].read("b")) == ("1", None, None)
+    assert found[0].label == f"x.tar.gz {found[0].digest[:8]}"
+
+
+def test_modes_and_links_of_an_archive_are_kept(tmp_path):
+    path = make_tar(tmp_path / "x.tar.gz", [*ENTRIES, ("shop-1.0/b/up", tarfile.SYMTYPE, "../app.py"),
+                                            ("shop-1.0/hard", tarfile.LNKTYPE, "shop-1.0/app.py")])
+    target = tmp_path / "out.tar.gz"
+    resolve(from_archive(path), tmp_path).pack(target)
+    with tarfile.open(target) as archive:
+        assert {item.name: (item.type, item.linkname) for item in archive} == {
+            "app.py": (b"0", ""), "b/b.py": (b"0", ""), "b/up": (b"2", "../app.py"), "hard": (b"0", "")}
+    assert target.stat().st_mode & 0o777 == 0o600
+    path = make_zip(tmp_path / "x.zip", [("run", "x", 0o100755), ("link", "run", 0o120777), ("plain", "x")])
+    resolve(from_archive(path), tmp_path).pack(target)
+    with tarfile.open(target) as archive:
+        assert {item.name: (item.type, item.mode) for item in archive if item.name != "link"} == {
+            "run": (b"0", 0o755), "plain": (b"0", 0o644)}
+        assert archive.getmember("link").linkname == "run"
+
+
+@pytest.mark.parametrize("entries", [
+    [("../x", "1")], [("/etc/x", "1")], [("a/../../x", "1")],
+    [("a/link", tarfile.SYMTYPE, "../../x"), ("b", "")], [("link", tarfile.SYMTYPE, "/etc/passwd")],
+    [("here", tarfile.SYMTYPE, "."), ("up", tarfile.SYMTYPE, "here/..")],
+    [("link", tarfile.SYMTYPE, "elsewhere"), ("link/x", "1")],
+    [("x", "1"), ("x/y", "1")],
+    [("hard", tarfile.LNKTYPE, "/etc/passwd")], [("hard", tarfile.LNKTYPE, "gone")],
+    [("device", tarfile.CHRTYPE, "x")], [("pipe", tarfile.FIFOTYPE, "x")],
+])
+def test_an_archive_that_reaches_out_is_refused(tmp_path, entries):
+    path = make_tar(tmp_path / "x.tar.gz", [("other", "1"), *entries])
+    key, message = refuse(from_archive(path), tmp_path)
+    assert key == "archive"
+    assert "is not safe to unpack" in message
+
+
+@pytest.mark.parametrize("name, mode", [("..\\x", 0o100644), ("../x", 0o100644), ("pipe", 0o010644)])
+def test_a_zip_that_reaches_out_is_refused(tmp_path, name, mode):
+    path = make_zip(tmp_path / "x.zip", [(name, "", mode)])
+    assert "is not safe to unpack" in refuse(from_archive(path), tmp_path)[1]
+
+
+@pytest.mark.parametrize("content, words", [
+    (b"no archive", "is not readable as tar.gz"), (b"", "is not readable as tar.gz"),
+    (b"PK\5\6" + bytes(18), "has no files in it"), (b"PK\3\4 cut short", "is not readable"),
+])
+def test_what_is_no_archive(tmp_path, content, words):
+    (tmp_path / "x").write_bytes(content)
+    key, message = refuse(from_archive("x"), tmp_path)
+    assert key == "archive"
+    assert words in message
+
+
+def test_the_checksum_of_a_file(tmp_path):
+    path = make_tar(tmp_path / "x.tar.gz", ENTRIES)
+    assert resolve(from_archive("x.tar.gz", checksum_of(path).upper().replace("SHA256", "sha256")), tmp_path).digest
+    key, message = refuse(from_archive("x.tar.gz", "sha256:" + "a" * 64), tmp_path)
+    assert key == "checksum"
+    assert checksum_of(path) in message
+    assert refuse(from_archive("gone.tar.gz"), tmp_path)[0] == "archive"
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """Hands out files to who has the password; `/moved/` leads to another server."""
+
+    def do_GET(self):
+        self.server.asked.append((self.path, self.headers.get("Authorization")))
+        if self.path.startswith("/moved/"):
+            self.send_response(302)
+            self.send_header("Location", self.server.elsewhere + self.path.removeprefix("/moved"))
+            self.end_headers()
+        elif self.server.wanted not in ("", self.headers.get("Authorization")):
+            self.send_error(401)
+        else:
+            super().do_GET()
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def web(tmp_path):
+    """Two servers of one folder; the first wants a password."""
+    served = tmp_path / "served"
+    served.mkdir()
+    made = []
+    for wanted in (sources.basic("user", "ho/rse"), ""):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=str(served)))
+        server.asked, server.wanted = [], wanted
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        made.append(server)
+    made[0].elsewhere = f"http://127.0.0.1:{made[1].server_address[1]}"
+    yield served, made, f"http://user:ho%2Frse@127.0.0.1:{made[0].server_address[1]}"
+    for server in made:
+        server.shutdown()
+        server.server_close()
+
+
+def test_an_archive_is_fetched_once(tmp_path, web):
+    served, servers, url = web
+    path = make_tar(served / "x.tar.gz", ENTRIES)
+    for _ in range(2):
+        found = resolve(from_archive(f"{url}/x.tar.gz?token=battery", checksum_of(path)), tmp_path)
+        assert packed(found, tmp_path) == {"app.py": "1", "b/b.py": "2"}
+    assert len(servers[0].asked) == 1
+    assert [path.suffix for path in (tmp_path / "cache" / "sources").iterdir() if path.suffix == ".fetched"] == []
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    assert b"rse" not in everything and b"battery" not in everything
+
+
+def test_a_password_is_not_for_the_next_server(tmp_path, web):
+    served, servers, url = web
+    path = make_tar(served / "x.tar.gz", ENTRIES)
+    resolve(from_archive(f"{url}/moved/x.tar.gz", checksum_of(path)), tmp_path)
+    assert servers[0].asked[0][1] is not None
+    assert servers[1].asked == [("/x.tar.gz", None)]
+
+
+@pytest.mark.parametrize("change, key, words", [
+    (lambda url: f"{url}/gone.tar.gz?token=battery", "archive", "answers 404"),
+    (lambda url: f"{url}/x.tar.gz?token=battery".replace("ho%2Frse", "horse"), "archive", "password wrong"),
+    (lambda url: "https://user:horse@127.0.0.1:9/x.tar.gz?token=battery", "archive", "is not to be had"),
+    (lambda url: "file:///nowhere/x.tar.gz", "archive", "is not to be had"),
+    (lambda url: f"{url}/x.tar.gz?token=battery", "checksum", "has another file than this: sha256:"),
+])
+def test_an_archive_that_is_not_to_be_had(tmp_path, web, change, key, words):
+    make_tar(web[0] / "x.tar.gz", ENTRIES)
+    found, message = refuse(from_archive(change(web[2]), "sha256:" + "a" * 64), tmp_path)
+    assert (found, words in message) == (key, True), message
+    assert not [secret for secret in ("rse@", "horse", "battery", "ho/rse") if secret in message]
 
 
 # -- packages ------------------------------------------------------------------------------------------------------

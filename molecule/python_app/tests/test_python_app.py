@@ -108,6 +108,8 @@ def test_release_says_what_it_is(host, app):
     assert record["framework"] == "flask"
     assert record["release"] == release_of(host, app).rpartition("/")[2]
     assert "built" in record["steps"]
+    assert record["unpinned"] == []
+    assert len(record["environment"]) == 64
 
 
 def test_nothing_is_left_of_the_build(host):

@@ -8,17 +8,21 @@ from __future__ import annotations
 from . import Server
 
 TEMPLATE = '''\
-# {{ service.name }}: Gunicorn. Written by frontdesk.webstack; change {{ service.origin }} instead.
+# {{ service.name }}: Gunicorn. Written by frontdesk.webstack; change the inventory instead.
+import inspect
 import mmap
 import os
 import socket
+import sys
 
 wsgi_app = {{ service.callable | py }}
 chdir = {{ service.directory | py }}
 proc_name = {{ service.name | py }}
 
 workers = {{ settings.workers }}
+{% if settings.worker_class in ("gthread", "sync") %}
 threads = {{ settings.threads }}
+{% endif %}
 worker_class = {{ settings.worker_class | py }}
 timeout = {{ settings.timeout }}
 graceful_timeout = {{ settings.graceful_timeout }}
@@ -48,7 +52,7 @@ _LOADED = mmap.mmap(-1, max(workers, 1))
 
 
 def _warm(worker):
-    if worker.age > workers:
+    if worker.age > workers or _LOADED[worker.age - 1]:
         return
     _LOADED[worker.age - 1] = 1
     if _NOTIFY and all(_LOADED[:]):
@@ -57,19 +61,113 @@ def _warm(worker):
             channel.sendall(b"READY=1")
 
 
-def post_worker_init(worker):
-    """Let REMOTE_ADDR be the client's address, as the edge tells it, and note that the worker is warm."""
-    application = getattr(worker, "wsgi", None)
-
+def _wsgi(application):
+    """Let REMOTE_ADDR be the client's address, as the edge tells it."""
     def client_address(environ, start_response):
         if "HTTP_X_REAL_IP" in environ and environ.get("REMOTE_ADDR", "") in _EDGES:
             environ["REMOTE_ADDR"] = environ["HTTP_X_REAL_IP"]
         return application(environ, start_response)
 
-    # An ASGI worker has no WSGI app to wrap, and reads the peer by itself.
-    if application is not None and not hasattr(worker, "asgi"):
-        worker.wsgi = client_address
-    _warm(worker)
+    return client_address
+
+
+def _asgi(worker, application, opened):
+    """Let client and scheme be what the edge tells, note the WebSockets that are open, and say when the app is up."""
+    async def started(scope, receive, send):
+        refused = False
+
+        async def listen(message):
+            nonlocal refused
+            refused = refused or message["type"] == "lifespan.startup.failed"
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                _warm(worker)
+
+        try:
+            await application(scope, receive, listen)
+        finally:
+            if not refused:  # an app that knows no lifespan
+                _warm(worker)
+
+    async def told(scope, receive, send):
+        if scope["type"] == "lifespan":
+            return await started(scope, receive, send)
+        headers = dict(scope["headers"])
+        if (scope.get("client") or ("",))[0] in _EDGES:
+            address, scheme = headers.get(b"x-real-ip"), headers.get(b"x-forwarded-proto")
+            scope = dict(scope)
+            if address:
+                scope["client"] = (address.decode("latin-1"), 0)
+            if scheme in (b"http", b"https"):
+                scope["scheme"] = scheme.decode().replace("http", "ws" if scope["type"] == "websocket" else "http")
+        if scope["type"] != "websocket":
+            return await application(scope, receive, send)
+
+        async def accept(message):
+            await send(message)
+            if message["type"] == "websocket.accept":
+                opened.add(send)
+
+        try:
+            await application(scope, receive, accept)
+        finally:
+            opened.discard(send)
+
+    return told
+
+
+def _time_to_go(worker, opened, stop):
+    """Stop in good order: no new connections, some time for open WebSockets, and a close frame for those that stay."""
+    import asyncio
+
+    async def close(send):
+        try:
+            await send({"type": "websocket.close", "code": 1012, "reason": "service restart"})
+        except Exception:
+            pass  # it went away by itself
+
+    async def go(*arguments, **options):
+        loop = asyncio.get_running_loop()
+        for listener in worker.sockets:
+            loop.remove_reader(listener.fileno())
+        # What was taken in already becomes a request. A release's last seconds are kept for its requests.
+        await asyncio.sleep(0.2)
+        end = loop.time() + max(graceful_timeout - 5, graceful_timeout / 2)
+        while opened and loop.time() < end:
+            worker.notify()
+            await asyncio.sleep(0.1)
+        if opened:
+            await asyncio.wait([asyncio.ensure_future(close(send)) for send in list(opened)], timeout=2)
+        return await stop(*arguments, **options)
+
+    return go
+
+
+def post_worker_init(worker):
+    """Make the app hear from the edge who the client is, and note that the worker is warm."""
+    name = "asgi" if hasattr(worker, "asgi") else "wsgi"
+    application = getattr(worker, name, None)
+    entry = application if inspect.isroutine(application) else getattr(type(application), "__call__", None)
+    if not inspect.iscoroutinefunction(entry):
+        if application is not None and name == "wsgi":
+            worker.wsgi = _wsgi(application)
+        return _warm(worker)
+    opened = set()
+    setattr(worker, name, _asgi(worker, application, opened))
+    lifespan = "off"
+    if name == "asgi":
+        worker._shutdown = _time_to_go(worker, opened, worker._shutdown)
+        # asyncio would cut the queue of the shared socket down to 100, and whoever comes then is refused.
+        listen = worker.loop.create_server
+        worker.loop.create_server = lambda *rest, **more: listen(*rest, **{"backlog": worker.cfg.backlog, **more})
+        lifespan = worker.cfg.asgi_lifespan
+    elif any(kind.__module__.startswith("uvicorn") for kind in type(worker).__mro__):
+        server = sys.modules["uvicorn.server"].Server
+        stop = server.shutdown
+        server.shutdown = lambda self, *rest, **more: _time_to_go(worker, opened, stop.__get__(self))(*rest, **more)
+        lifespan = worker.config.lifespan
+    if lifespan == "off":
+        _warm(worker)
 '''
 
 SERVER = Server(
@@ -82,7 +180,7 @@ SERVER = Server(
     requirements=("gunicorn==27.0.1",),
     options={
         "worker_class": {"type": "str", "default": "gthread",
-                         "description": "The kind of worker; `asgi` for an ASGI app."},
+                         "description": "The kind of worker; `asgi` for an ASGI app and its WebSockets."},
         "keepalive": {"type": "int", "default": 75,
                       "description": "How many seconds an idle connection of the window stays open."},
         "loglevel": {"type": "str", "default": "info", "choices": ["debug", "info", "warning", "error", "critical"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 from . import Server
 
 TEMPLATE = """\
-; {{ service.name }}: uWSGI. Written by frontdesk.webstack; change {{ service.origin }} instead.
+; {{ service.name }}: uWSGI. Written by frontdesk.webstack; change the inventory instead.
 [uwsgi]
 strict = true
 need-app = true

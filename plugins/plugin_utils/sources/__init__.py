@@ -9,10 +9,12 @@ files, to an archive. Hosts need neither git nor a deploy key.
 
 from __future__ import annotations
 
+import base64
 import importlib
 import pkgutil
+import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,16 @@ class Resolved:
     label: str  # for people: a commit, a version
     pack: Callable[[Path], None] | None  # writes the files into a tar.gz; None where pip fetches the package
     read: Callable[[str], str | None]  # returns the text of one file, None where there is none
+    words: Mapping[str, str] = field(default_factory=dict)  # `version` and `commit`, where the source has them
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where sources are resolved: what relative paths start from, what was fetched before, whom to trust."""
+
+    base: Path  # the folder of the inventory
+    cache: Path
+    authorities: str = ""  # certificates (PEM) of a company's own, besides those of the controller
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class Source:
 
     name: str
     options: Mapping[str, Mapping[str, Any]]
-    resolve: Callable[[Mapping[str, Any], Path, Path], Resolved]  # source, folder of the inventory, cache
+    resolve: Callable[[Mapping[str, Any], Place], Resolved]
     check: Callable[[Mapping[str, Any], str, Problems], None] = lambda source, path, problems: None
 
 
@@ -77,6 +89,22 @@ def check(source: Any, path: str, problems: Problems) -> dict[str, Any]:
     return {"kind": kind.name, **result}
 
 
-def resolve(source: Mapping[str, Any], base: Path, cache_folder: Path) -> Resolved:
+def resolve(source: Mapping[str, Any], base: Path, cache_folder: Path, authorities: str = "") -> Resolved:
     """Resolve a checked source; raises SourceError."""
-    return load()[source["kind"]].resolve(source, base, cache_folder)
+    return load()[source["kind"]].resolve(source, Place(base, cache_folder, authorities))
+
+
+def split_login(url: str) -> tuple[str, str | None, str]:
+    """Return the URL without its login, the user (None without one) and the password, as they are before quoting."""
+    parts = urllib.parse.urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    if not at or parts.scheme not in ("http", "https"):
+        return url, None, ""
+    user, _colon, password = login.partition(":")
+    return (urllib.parse.urlunsplit(parts._replace(netloc=host)), urllib.parse.unquote(user),
+            urllib.parse.unquote(password))
+
+
+def basic(user: str, password: str) -> str:
+    """Return the value of the header ``Authorization``."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()

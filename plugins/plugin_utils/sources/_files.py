@@ -11,6 +11,8 @@ import io
 import os
 import subprocess
 import tarfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 # What no release needs and what differs from laptop to laptop; in a git checkout, git's own ignore rules come first.
@@ -53,27 +55,103 @@ def _by_git(folder: Path) -> list[str] | None:
 
 def digest(folder: Path, names: list[str]) -> str:
     """Return the SHA-256 of the files' names, contents, executable bits and links."""
-    total = hashlib.sha256()
+    return _digest(_read(folder, names))
+
+
+def _read(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
     for name in names:
         path = folder / name
         if path.is_symlink():
-            mark, content = b"l", os.readlink(path).encode(errors="surrogateescape")
+            yield name, "l", os.readlink(path).encode(errors="surrogateescape")
         elif path.is_file():
-            mark, content = (b"x" if os.access(path, os.X_OK) else b"f"), path.read_bytes()
-        else:
-            continue
-        total.update(mark + name.encode(errors="surrogateescape") + b"\0" + hashlib.sha256(content).digest())
+            yield name, ("x" if os.access(path, os.X_OK) else "f"), path.read_bytes()
+
+
+def _digest(entries: Iterable[tuple[str, str, bytes]]) -> str:
+    total = hashlib.sha256()
+    for name, mark, content in entries:
+        total.update(mark.encode() + name.encode(errors="surrogateescape") + b"\0" + hashlib.sha256(content).digest())
     return total.hexdigest()
+
+
+#: files of an archive: name -> (mark, content); the mark is "f" for a file, "x" for one that can be run, "l" for a link
+Tree = dict[str, tuple[str, bytes]]
+
+
+def tree_digest(tree: Tree) -> str:
+    """Return the same digest as that of a folder with these files."""
+    return _digest((name, *tree[name]) for name in sorted(tree))
+
+
+def from_tar(archive: tarfile.TarFile, prefix: str = "") -> Tree:
+    """Return the files and links of an archive, their names below ``prefix``; raises ValueError for anything else."""
+    tree: Tree = {}
+    for item in archive:
+        if item.isdir():
+            continue
+        name = plain_name(item.name)
+        if item.isfile():
+            tree[prefix + name] = ("x" if item.mode & 0o100 else "f", archive.extractfile(item).read())
+        elif item.issym():
+            tree[prefix + name] = ("l", item.linkname.encode(errors="surrogateescape"))
+        elif item.islnk():
+            tree[prefix + name] = tree[prefix + plain_name(item.linkname)]  # the same file by another name
+        else:
+            raise ValueError(f"{item.name} is neither a file nor a folder nor a link")
+    return tree
+
+
+def plain_name(name: str) -> str:
+    """Return the path without "./"; raises ValueError for one that leads out of the archive."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or "\0" in name or ".." in parts or not parts:
+        raise ValueError(f"{name!r} is no path inside the archive")
+    return "/".join(parts)
+
+
+def check_tree(tree: Tree) -> None:
+    """Refuse links that lead out of the tree, and files below what is no folder; raises ValueError."""
+    for name, (mark, content) in tree.items():
+        for parent in Path(name).parents:
+            if str(parent) in tree:
+                raise ValueError(f"{name} lies below {parent}, which is no folder")
+        target = content.decode(errors="surrogateescape") if mark == "l" else ""
+        # A way up behind a name may lead anywhere: the name may be a link.
+        up, down = len(Path(name).parent.parts), target
+        while down.startswith("../") or down == "..":
+            up, down = up - 1, down[3:]
+        if target.startswith("/") or up < 0 or ".." in down.split("/"):
+            raise ValueError(f"{name} is a link to {target}, outside of the archive")
+
+
+def pack_tree(tree: Tree, target: Path) -> None:
+    """Write the files as `pack` does."""
+    def add(archive: tarfile.TarFile) -> None:
+        for name in sorted(tree):
+            mark, content = tree[name]
+            info = tarfile.TarInfo(name)
+            if mark == "l":
+                info.type, info.linkname = tarfile.SYMTYPE, content.decode(errors="surrogateescape")
+            else:
+                info.size, info.mode = len(content), 0o755 if mark == "x" else 0o644
+            archive.addfile(_plain(info), io.BytesIO(content) if mark != "l" else None)
+    _write(add, target)
 
 
 def pack(folder: Path, names: list[str], target: Path) -> None:
     """Write the files into a tar.gz without owners and times; it appears under its name when it is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = target.with_suffix(f".{os.getpid()}.partial")
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    def add(archive: tarfile.TarFile) -> None:
         for name in names:
             archive.add(folder / name, arcname=name, recursive=False, filter=_plain)
+    _write(add, target)
+
+
+def _write(add: Callable[[tarfile.TarFile], None], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = target.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        add(archive)
     with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.write(gzip.compress(buffer.getvalue(), compresslevel=6, mtime=0))
     os.replace(partial, target)

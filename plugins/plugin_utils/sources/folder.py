@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import Resolved, Source, SourceError, _files
+from . import Place, Resolved, Source, SourceError, _files
 
 
-def _resolve(source: Mapping[str, Any], base: Path, _cache: Path) -> Resolved:
-    folder = (base / Path(source["folder"]).expanduser()).resolve()
+def _resolve(source: Mapping[str, Any], place: Place) -> Resolved:
+    folder = (place.base / Path(source["folder"]).expanduser()).resolve()
     if not folder.is_dir():
         raise SourceError("folder", f"there is no folder {folder} on the controller. Write its path, absolute or "
                                     "seen from the inventory's folder.")

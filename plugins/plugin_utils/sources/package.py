@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..schema import Problems, describe
-from . import Resolved, Source
+from . import Place, Resolved, Source
 
 # A name, extras and one exact version, as the version specifiers of PyPA say.
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\s*\[[A-Za-z0-9._, -]+\])?\s*==\s*[A-Za-z0-9.+!_-]+")
@@ -25,9 +24,10 @@ def _check(source: Mapping[str, Any], path: str, problems: Problems) -> None:
                                         "that all hosts run the same.")
 
 
-def _resolve(source: Mapping[str, Any], _base: Path, _cache: Path) -> Resolved:
+def _resolve(source: Mapping[str, Any], _place: Place) -> Resolved:
     package = re.sub(r"\s", "", source["package"])
-    return Resolved(hashlib.sha256(package.encode()).hexdigest(), package, None, lambda name: None)
+    return Resolved(hashlib.sha256(package.encode()).hexdigest(), package, None, lambda name: None,
+                    {"version": package.rpartition("==")[2]})
 
 
 KIND = Source("package", {

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Make the table of the last run, and docs/reliability.md: report.py [--write] [--seconds N]
+
+The rows are written by the tests, into .cache/reliability/rows.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = ROOT / ".cache/reliability/rows.jsonl"
+PAGE = ROOT / "docs/reliability.md"
+COMMAND = "make reliability"
+
+INTRODUCTION = """\
+# Reliability
+
+What the collection promises, tried on real hosts with a strict client running: it sends at a steady rate from outside
+of the hosts (GET, POST with a body, answers that take 5 s; on kept connections and on new ones), never repeats a
+request, and checks each answer's status and content. An answer is counted for the release that it names. This page is
+written by
+
+    {command}
+
+and tells of the run below. `tools/test.sh reliability` does a sample in a few minutes.
+
+The client is there for your own app too. Let it run while you deploy; it ends with its table, and with exit code 1
+where one request was lost:
+
+    python -m tests.reliability.traffic --url http://192.0.2.11/ --host shop.example.com --rate 100 --seconds 60
+
+"""
+
+
+def machine() -> str:
+    """Say what this machine is."""
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)
+    memory = int(re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"), re.M)[1]) >> 20
+    ansible = subprocess.run([Path(sys.executable).parent / "ansible", "--version"], capture_output=True, text=True,
+                             check=False).stdout.partition("\n")[0]
+    return (f"{os.cpu_count()} processors ({cpu[1] if cpu else platform.machine()}), {memory} GB, Linux "
+            f"{platform.release().partition('-')[0]}, Python {platform.python_version()}, {ansible}. The client, "
+            "Ansible and all hosts (containers with systemd and SSH) share it.")
+
+
+def table(head: list[str], rows: list[list]) -> list[str]:
+    """Return a Markdown table that is also fit for a terminal."""
+    cells = [head, *([str(cell) for cell in row] for row in rows)]
+    wide = [max(len(row[index]) for row in cells) for index in range(len(head))]
+    number = [all(re.fullmatch(r"[-\d.,% ]*", row[index]) for row in cells[1:]) for index in range(len(head))]
+
+    def line(row: list[str]) -> str:
+        return "| " + " | ".join(cell.rjust(size) if right else cell.ljust(size)
+                                 for cell, size, right in zip(row, wide, number, strict=True)) + " |"
+
+    rule = "|" + "|".join("-" * (size + 1) + (":" if right else "-") for size, right in zip(wide, number, strict=True))
+    return [line(cells[0]), rule + "|", *(line(row) for row in cells[1:])]
+
+
+def said(row: dict) -> str:
+    return f"**{row['problem']}**" if row.get("problem") else "ok"
+
+
+def ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}"
+
+
+def sections(rows: list[dict]) -> tuple[list[str], dict[str, int]]:
+    """Return the text of all tables, and the totals."""
+    by_kind: dict[str, list[dict]] = defaultdict(list)
+    for row in rows:
+        by_kind[row["kind"]].append(row)
+    lines: list[str] = []
+    if by_kind["scenario"]:
+        lines += ["## Under traffic", "",
+                  "`allowed` is what may be lost: none but where something is killed (what was in flight then), and",
+                  "where nginx before 1.27.4 is reloaded under kept connections. p99 in ms: outside of all runs, and",
+                  "in the worst switch (from a second before the first answer of the new release to a second after the",
+                  "last of the old one).",
+                  ""]
+        lines += table(
+            ["what", "where", "Debian", "requests", "lost", "allowed", "p99 quiet", "p99 switch", "note", ""],
+            [[row["scenario"], row["topology"], row["debian"], row.get("sent", ""), row.get("lost", ""),
+              row.get("allowed", ""), ms(row.get("p99", 0)), ms(row.get("switch_p99", 0)), row.get("note", ""),
+              said(row)] for row in by_kind["scenario"]])
+        lines.append("")
+    if by_kind["soak"]:
+        lines += ["## Many in a row", "",
+                  "Deploys and rollbacks, two to one; what the host had early on and at the end.", ""]
+        lines += table(
+            ["server", "Debian", "switches", "requests", "lost", "p99 quiet", "p99 switch (median)", "may be",
+             "deploy s", "rollback s", "disk MB", "memory MB", ""],
+            [[row["server"], row["debian"], row["times"], row["sent"], row["lost"], ms(row["quiet_p99"]),
+              ms(row["switch_p99"]), ms(row["bound"]), f"{row['deploy_s']:.1f}", f"{row['rollback_s']:.1f}",
+              *(f"{row['before'][i] / 1000:.0f} -> {row['after'][i] / 1000:.0f}" for i in (0, 1)), said(row)]
+             for row in by_kind["soak"]])
+        lines.append("")
+    if by_kind["broken"]:
+        lines += ["## Broken releases", "",
+                  "`ok`: it was refused with a message that names the variable to change, the live release stayed as",
+                  "it was, no request was lost, and the next good deploy worked. `served` counts the requests that it",
+                  "answered.", ""]
+        kinds: dict[str, list[dict]] = defaultdict(list)
+        for row in by_kind["broken"]:
+            kinds[row["broken"]].append(row)
+        lines += table(
+            ["what is broken", "tried with", "served", "lost", ""],
+            [[name, ", ".join(dict.fromkeys(f"{row['topology']}/{row['server']}/{row['debian']}" for row in found)),
+              sum(row.get("served", 0) for row in found), sum(row.get("lost", 0) for row in found),
+              next((said(row) for row in found if row["problem"]), "ok")] for name, found in kinds.items()])
+        lines.append("")
+    if by_kind["control"]:
+        lines += ["## That the client can fail", "",
+                  "The same app and client, behind a unit that owns its socket and is restarted three times.", ""]
+        lines += table(["server", "Debian", "requests", "lost", "why"],
+                       [[row["server"], row["debian"], row["sent"], row["lost"],
+                         ", ".join(f"{count} {why}" for why, count in row["why"].items())]
+                        for row in by_kind["control"]])
+        lines.append("")
+    for kind in sorted(set(by_kind) - {"scenario", "soak", "broken", "control"}):  # of other tests, in words
+        lines += [f"## {by_kind[kind][0].get('title', kind)}", ""]
+        lines += table(["what", "where", "requests", "lost", ""],
+                       [[row.get("what", ""), row.get("where", ""), row.get("sent", ""), row.get("lost", ""), said(row)]
+                        for row in by_kind[kind]])
+        lines.append("")
+    strict = [row for row in rows if row["kind"] != "control"]
+    return lines, {
+        "tried": len(rows), "failed": sum(bool(row.get("problem")) for row in rows),
+        "sent": sum(row.get("sent", 0) for row in strict),
+        "lost": sum(row.get("lost", 0) for row in strict),
+        "unexpected": sum(max(0, row.get("lost", 0) - row.get("allowed", 0)) for row in strict),
+        "broken": len({row["broken"] for row in by_kind["broken"]}),
+        "served": sum(row.get("served", 0) for row in by_kind["broken"]),
+    }
+
+
+def main() -> int:
+    """Print the tables and one line of totals; with --write put them on the page too."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--seconds", type=int, default=0)
+    parser.add_argument("--part", default="", help="say on the page that this was not all of it, and what it was")
+    options = parser.parse_args()
+    if not ROWS.exists():
+        print("reliability: nothing was tried")
+        return 1
+    rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+    lines, total = sections(rows)
+    last = (f"{total['tried']} tried, {total['failed']} failed; {total['sent']} requests, {total['lost']} lost, "
+            f"{total['unexpected']} of them beyond what may be; {total['broken']} kinds of broken releases, which "
+            f"served {total['served']} requests")
+    took = f"{options.seconds // 3600} h {options.seconds % 3600 // 60} min" if options.seconds else ""
+    if options.write:
+        today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+        text = INTRODUCTION.format(command=COMMAND)
+        what = f"A part of it, on {today} ({options.part})" if options.part else f"The full run of {today}"
+        text += f"The machine: {machine()}\n\n{what}{f', {took}' if took else ''}: {last}.\n\n"
+        PAGE.write_text(text + "\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    print("\n".join(lines))
+    print(last)
+    return 1 if total["failed"] or not total["tried"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

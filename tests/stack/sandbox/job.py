@@ -1,0 +1,5 @@
+"""What a timer starts."""
+
+import os
+
+print(f"job of {os.environ['WEBSTACK_RELEASE']}")

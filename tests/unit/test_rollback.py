@@ -1,0 +1,90 @@
+# Copyright (c) 2026 the frontdesk.webstack authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a release was served with is enough to go back to it; where it listens is today's."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.frontdesk.webstack.plugins.module_utils import record, rollback, service
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A host with the releases `aaa` and `bbb` of `shop`, of which `bbb` is live."""
+    monkeypatch.setattr(service, "CONFIG", tmp_path / "etc")
+    monkeypatch.setattr(service.Systemd, "show", lambda self, *units: {
+        unit: {"Id": unit, "ActiveState": "active"} for unit in units})
+    for release, more in (("aaa", {"listen": ["/run/old.sock"], "health": {"watch": 30}}), ("bbb", {})):
+        serve(tmp_path, release, **more)
+        folder = tmp_path / "srv/apps/shop/releases" / release
+        folder.mkdir(parents=True)
+        (folder / "release.json").write_text(json.dumps({
+            "release": release, "source": f"v{release}", "steps": {"built": "1", "migrated": "2"},
+            "migrations": ["app.0001"] + (["app.0002"] if release == "bbb" else [])}))
+    found = record.read(tmp_path / "none", "shop")
+    for release in ("aaa", "bbb"):
+        record.note(found, release, "live")
+    record.note(found, "ccc", "failed", "no good")
+    record.write(tmp_path / "srv/apps/shop/record.json", found)
+    return tmp_path
+
+
+def serve(top, release, **more):
+    content = {"name": "shop", "release": release, "server": "gunicorn", "framework": "flask", "protocol": "http",
+               "shared_socket": True, "listen": ["/run/webstack/shop.sock"], "allow": [], "public": {},
+               "health": {"watch": 5}, "units": {
+                   "webstack-shop@.service": f"[Service] of {release}",
+                   "webstack-shop.socket": f"[Socket] of {release}\nService=webstack-shop@{release}.service\n"}, **more}
+    folder = top / "etc/shop" / release
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "service.json").write_text(json.dumps(content))
+
+
+def test_the_release_as_it_was_where_the_app_listens_today(host):
+    item = rollback.wanted("shop", "aaa", "bbb")
+    assert item["release"] == "aaa" and item["listen"] == ["/run/webstack/shop.sock"]
+    assert item["units"]["webstack-shop@.service"] == "[Service] of aaa"
+    assert "Service=webstack-shop@aaa.service" in item["units"]["webstack-shop.socket"]
+    # What the next run of the inventory finds has to be what it wants.
+    assert item["health"]["watch"] == 30
+
+
+def test_a_release_without_its_record_cannot_be_gone_back_to(host):
+    (host / "etc/shop/aaa/service.json").unlink()
+    with pytest.raises(rollback.CannotGoBack, match=r"service\.json is missing"):
+        rollback.wanted("shop", "aaa", "bbb")
+
+
+def test_another_protocol_is_nginxs_business_too(host):
+    serve(host, "aaa", protocol="uwsgi", server="uwsgi")
+    with pytest.raises(rollback.CannotGoBack, match=r"served by uwsgi, and bbb is by gunicorn.*site\.yml"):
+        rollback.wanted("shop", "aaa", "bbb")
+
+
+def test_status(host):
+    (host / "etc/shop/ccc").mkdir()
+    (app,) = rollback.status(str(host / "srv"))["apps"]
+    assert (app["live"], app["previous"], app["version"], app["state"]) == ("bbb", "aaa", "vbbb", "active")
+    good = {item["release"]: (item["good"], item["failed"]) for item in app["releases"]}
+    assert good == {"aaa": (True, ""), "bbb": (True, ""), "ccc": (False, "no good")}
+    assert [item["migrations"] for item in app["releases"] if item["release"] == "ccc"] == [None]
+
+
+def test_status_of_sites(host):
+    site = host / "srv/vue/web"
+    (site / ".webstack").mkdir(parents=True)
+    for release, at in (("0a", "1"), ("0b", "2")):
+        (site / ".webstack" / f"{release}.json").write_text(json.dumps({"at": at}))
+    (site / "current").symlink_to("releases/0a")
+    assert rollback.status(str(host / "srv"))["vue"] == [{"name": "web", "live": "0a", "releases": ["0b", "0a"]}]
+
+
+def test_migrations_that_are_taken_back_are_not_done_any_more(host):
+    rollback.forget_migrations(str(host / "srv"), "shop", {"app.0002"})
+    steps = {release: json.loads((host / "srv/apps/shop/releases" / release / "release.json").read_text())["steps"]
+             for release in ("aaa", "bbb")}
+    assert "migrated" in steps["aaa"] and "migrated" not in steps["bbb"]
