@@ -2,7 +2,7 @@
 # What a change must pass: style, unit tests, a scenario for each role on fresh hosts, then whole topologies.
 #
 #   tools/test.sh                everything
-#   tools/test.sh NAME...        these alone: lint, units, a topology part (below), or the name of a scenario
+#   tools/test.sh NAME...        these alone: lint, units, a part of tests/stack (below), or the name of a scenario
 #   WORKERS=2 tools/test.sh      how many run side by side
 #
 # Nothing stops for a failure. Each part has its log in .cache/logs; the last line counts what passed and failed.
@@ -17,7 +17,8 @@ LOGS=$PWD/.cache/logs
 LIMIT=1800 # seconds for one part
 # More than there are processors, for a scenario waits for its hosts and the network much of the time.
 WORKERS=${WORKERS:-3}
-TOPOLOGIES=(topologies-13 topologies-12 fleet bad-input reliability)
+TOPOLOGIES=(topologies-13 topologies-12 sandbox releases-13 releases-12 sources fleet backup assets asgi bad-input
+  reliability)
 
 # The slow ones first, so that none of them is left running alone at the end.
 parts() {
@@ -52,7 +53,7 @@ stack() {
   local name=$1 file=$2
   shift 2
   run "$name" pytest -v -s -p no:cacheprovider --junit-xml="$LOGS/junit/$name.xml" "tests/stack/$file" "$@"
-  grep -aoE '[A-Za-z0-9 ,]*(three releases|second run|from a bare host)[^[]*$' "$LOGS/$name.log" | sed "s/^/      $name: /"
+  grep -aoE '[A-Za-z0-9 ,]*(three releases|second run|from a bare host|rollback:|deploy of one app)[^[]*$' "$LOGS/$name.log" | sed "s/^/      $name: /"
 }
 
 part() {
@@ -61,8 +62,9 @@ part() {
     units) run units pytest -q -p no:cacheprovider --junit-xml="$LOGS/junit/units.xml" tests/unit ;;
     topologies-12) stack "$1" test_topologies.py -k 12 ;;
     topologies-13) stack "$1" test_topologies.py -k 13 ;;
-    fleet) stack "$1" test_fleet.py ;;
-    bad-input) stack "$1" test_bad_input.py ;;
+    releases-12) stack "$1" test_releases.py -k 12 ;;
+    releases-13) stack "$1" test_releases.py -k 13 ;;
+    fleet | bad-input | sandbox | sources | backup | assets | asgi) stack "$1" "test_${1//-/_}.py" ;;
     # A fixed sample of what `make reliability` does; its tables are shown.
     reliability)
       RELIABILITY=sample JUNIT=$LOGS/junit/reliability.xml run "$1" tests/reliability/run.sh
@@ -104,11 +106,14 @@ fi
 side_by_side=() last=() alone=()
 for name in "${wanted[@]}"; do
   case $name in
-    # Under load, so they have the machine for themselves.
-    topologies-12 | topologies-13 | fleet | bad-input) last+=("$name") ;;
     reliability) alone+=("$name") ;; # it measures
     lint | units) side_by_side+=("$name") ;;
     *)
+      # Under load, so the scenarios have come to their end before.
+      if [[ " ${TOPOLOGIES[*]} " = *" $name "* ]]; then
+        last+=("$name")
+        continue
+      fi
       [ -f "molecule/$name/molecule.yml" ] || { echo "test: no part is named $name" >&2; exit 2; }
       side_by_side+=("$name")
       ;;

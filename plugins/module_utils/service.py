@@ -189,7 +189,7 @@ class Service:
 
     def __init__(self, wanted: Mapping[str, Any], env: Mapping[str, str], systemd: Systemd, keep: int):
         self.wanted, self.env, self.systemd, self.keep = wanted, env, systemd, keep
-        self.watch: float = wanted["health"].get("watch", 5)
+        self.watch: float = wanted["health"].get("watch", 2)
         self.name, self.release, self.origin = wanted["name"], wanted["release"], wanted["origin"]
         self.result = Result(self.name, self.release)
         self.template = f"webstack-{self.name}@.service"

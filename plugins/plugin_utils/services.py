@@ -249,7 +249,7 @@ def service_record(app: Mapping[str, Any], shared: Mapping[str, Any] | None = No
         "asked": app.get("asked") or "",
         "manage": app.get("manage") or "",
         "health": {"path": "/", "status": [200], "host": "localhost", "https": False, "timeout": 10, "contains": [],
-                   "watch": 5,
+                   "watch": 2,
                    **(app.get("health") or {})},
         "settings": settings,
     }

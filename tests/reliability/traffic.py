@@ -274,8 +274,11 @@ class Samples:
             found.append(self.window(Window(name, begin, end), which))
         return self.window(Window("quiet", 0, 0), (i for i, mark in enumerate(marked) if not mark)), found
 
-    def switches(self, around: float = 1.0) -> list[tuple[str, float, float]]:
-        """Return the switches that the answers tell of: from the first of a version to the last of the one before."""
+    def switches(self, gap: float = 1.0, around: float = 1.0) -> list[tuple[str, float, float]]:
+        """Return the switches that the answers tell of: from the first of a version to the last of the one before.
+
+        A version that has not answered for `gap` seconds is gone; should it come again, somebody went back to it.
+        """
         names = list(self.versions)
         found: list[list] = []
         now = None
@@ -285,7 +288,7 @@ class Samples:
             if now is None:
                 now = version
             elif version != now:
-                if found and found[-1][2] == version and at - found[-1][4] < 20:
+                if found and found[-1][2] == version and at - found[-1][4] < gap:
                     found[-1][4] = at  # the old one still answers too
                     continue
                 found.append([names[now], names[version], now, at, at])
@@ -645,7 +648,7 @@ class Client:
 
     def finish(self, marks: list, moments: list) -> Report:
         self.report.quiet, self.report.windows = self.samples.windows([tuple(mark) for mark in marks])
-        _quiet, self.report.switches = self.samples.windows(self.samples.switches())
+        _quiet, self.report.switches = self.samples.windows(self.samples.switches(max(1.0, 50 / self.settings.rate)))
         self.report.moments = {name: len(self.samples.between(since, until)) for name, since, until in moments}
         return self.report
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -27,7 +28,10 @@ def overlay(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def bring_up():
-    """Return a function that makes test hosts anew, each once in a session."""
+    """Return a function that makes test hosts anew, each once in a session; they go when it ends.
+
+    A machine has room for some twenty of them at a time.
+    """
     done: set[str] = set()
 
     def make(*names: str):
@@ -36,7 +40,9 @@ def bring_up():
             hosts("reset", *missing)
             done.update(missing)
 
-    return make
+    yield make
+    if done and not os.environ.get("KEEP_HOSTS"):
+        hosts("down", *done)
 
 
 @pytest.fixture

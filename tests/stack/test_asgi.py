@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from stack import ROOT, Stack, address, ask, hosts, ssh
+from stack import ROOT, Stack, address, ask, ssh
 from traffic import Traffic
 from websocket import Closed, WebSocket
 
@@ -22,9 +22,9 @@ WORKERS = {"asgi": [], UVICORN: ["uvicorn==0.54.0", "uvicorn-worker==0.4.0", "we
 
 
 @pytest.fixture(scope="module", params=["12", "13"])
-def host(request):
+def host(request, bring_up):
     name = f"gunicorn-{request.param}"
-    hosts("reset", name)
+    bring_up(name)
     return name
 
 

@@ -14,7 +14,7 @@ import time
 from collections import deque
 
 import pytest
-from stack import ROOT, Stack, address, ask, hosts, ssh
+from stack import ROOT, Stack, address, ask, ssh
 from test_topologies import fine, guestbook_app
 
 NAME = "guestbook.example.com"
@@ -60,8 +60,8 @@ class Browser(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def stack():
-    hosts("reset", PLACE)
+def stack(bring_up):
+    bring_up(PLACE)
     return PLACE
 
 

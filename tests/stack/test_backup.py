@@ -18,8 +18,11 @@ PLACE = os.environ.get("BACKUP_HOST", "kill-13")
 
 
 @pytest.fixture(scope="module")
-def stack():
-    hosts("up" if os.environ.get("BACKUP_HOST") else "reset", PLACE)  # a host that is named is not made anew
+def stack(bring_up):
+    if os.environ.get("BACKUP_HOST"):
+        hosts("up", PLACE)  # a host that is named is not made anew
+    else:
+        bring_up(PLACE)
     return PLACE
 
 
@@ -59,7 +62,8 @@ def test_what_was_destroyed_comes_back(plan, tmp_path):
     # What comes after the backup is gone after the restore, and what was destroyed is back.
     late = path_of(upload(where, NAME, "too late"))
     ssh(PLACE, "sudo sh -c 'cd /srv/webstack/apps/guestbook/shared && rm -rf media/* notes'; "
-               "sudo -u postgres psql -q guestbook -c 'TRUNCATE entries_entry CASCADE; DROP TABLE IF EXISTS django_session'")
+               "sudo -u postgres psql -q guestbook -c 'TRUNCATE entries_entry CASCADE; "
+               "DROP TABLE IF EXISTS django_session'")
     assert entries() != rows and ask(where, pictures[0], NAME)[0] == 404
     fine(plan.play("-e", "app=guestbook", "-e", f"backup={archive}", playbook="playbooks/restore.yml"))
     assert entries() == rows

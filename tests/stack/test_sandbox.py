@@ -12,9 +12,9 @@ import time
 import urllib.parse
 
 import pytest
-from stack import ROOT, Stack, address, ask, hosts, ssh
+from stack import ROOT, Stack, address, ask, ssh
 
-HOSTS = ["flask-12", "flask-13"]
+HOSTS = ["sandbox-12", "sandbox-13"]
 SSH_CONFIG = ROOT / ".cache/hosts/ssh_config"
 SECRET = "a-word-that-nobody-may-see"
 ADDED = "another-word-that-nobody-may-see"
@@ -52,14 +52,14 @@ def everything(worker: dict | None = None, processes: bool = True, **env):
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    hosts("reset", *HOSTS)
+def stack(tmp_path_factory, bring_up):
+    bring_up(*HOSTS)
     lines = ["---", "all:", "  vars:", "    ansible_user: deploy",
              f"    ansible_ssh_common_args: -F {SSH_CONFIG}", "  hosts:"]
     for host in HOSTS:
         lines += [f"    {host}:", f"      ansible_host: {address(host)}"]
-    lines += ["  children:", "    webstack_app:", "      hosts: {flask-12: , flask-13: }",
-              "    webstack_edge:", "      hosts: {flask-13: }", "    first:", "      hosts: {flask-12: }"]
+    lines += ["  children:", "    webstack_app:", "      hosts: {sandbox-12: , sandbox-13: }",
+              "    webstack_edge:", "      hosts: {sandbox-13: }", "    first:", "      hosts: {sandbox-12: }"]
     path = tmp_path_factory.mktemp("sandbox") / "hosts.yml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     made = Stack([str(path)])
@@ -80,7 +80,7 @@ def stack(tmp_path_factory):
 def try_to(name: str, do: str, **arguments) -> dict:
     """Let the app do something, by way of nginx."""
     query = urllib.parse.urlencode(arguments)
-    status, _headers, text = ask(address("flask-13"), f"/{do}?{query}", f"{name}.example.com")
+    status, _headers, text = ask(address("sandbox-13"), f"/{do}?{query}", f"{name}.example.com")
     assert status == 200, text
     return json.loads(text)
 
@@ -104,10 +104,10 @@ def running(host: str, pattern: str) -> list[str]:
 @pytest.mark.parametrize(("name", "server"), [("closed", "gunicorn"), ("closed-u", "uwsgi")])
 def test_an_app_without_network_serves_and_is_hardly_exposed(name, server):
     for _number in range(50):
-        assert ask(address("flask-13"), "/", f"{name}.example.com")[0] == 200
+        assert ask(address("sandbox-13"), "/", f"{name}.example.com")[0] == 200
     body = "x" * 200_000
-    assert ask(address("flask-13"), "/echo", f"{name}.example.com", "POST", body)[2] == body
-    said = ssh("flask-12", f"systemd-analyze security --no-pager webstack-{name}@{live('flask-12', name)}.service")
+    assert ask(address("sandbox-13"), "/echo", f"{name}.example.com", "POST", body)[2] == body
+    said = ssh("sandbox-12", f"systemd-analyze security --no-pager webstack-{name}@{live('sandbox-12', name)}.service")
     exposure = float(re.search(r"exposure level for \S+: ([\d.]+)", said)[1])
     print(f"exposure of {name} ({server}, Debian 12): {exposure}")
     assert exposure <= EXPOSURE[server]
@@ -134,7 +134,7 @@ def test_an_app_writes_nowhere_but_to_its_own_folders(path):
 
 @pytest.mark.usefixtures("stack")
 def test_an_app_connects_only_where_it_may():
-    where = {"host": address("flask-13"), "port": 22}
+    where = {"host": address("sandbox-13"), "port": 22}
     assert try_to("open", "connect", **where)["done"]
     for name in ("closed", "closed-u", "near"):
         answer = try_to(name, "connect", **where)
@@ -147,8 +147,8 @@ def test_an_app_connects_only_where_it_may():
 
 @pytest.mark.usefixtures("stack")
 def test_an_app_reads_nothing_of_others():
-    release, own = live("flask-12", "near"), live("flask-12", "open")
-    ssh("flask-12", "sudo install -d -m 755 /etc/ssl/shop && echo key | sudo install -m 600 /dev/stdin "
+    release, own = live("sandbox-12", "near"), live("sandbox-12", "open")
+    ssh("sandbox-12", "sudo install -d -m 755 /etc/ssl/shop && echo key | sudo install -m 600 /dev/stdin "
                     "/etc/ssl/shop/key.pem && sudo install -m 644 /etc/ssl/shop/key.pem /etc/ssl/private/key.pem")
     for path in (f"/etc/webstack/near/{release}/env", f"/etc/webstack/open/{own}/env", "/etc/ssl/shop/key.pem",
                  "/etc/ssl/private/key.pem", "/etc/shadow", f"/srv/webstack/apps/near/releases/{release}/release.json",
@@ -160,7 +160,7 @@ def test_an_app_reads_nothing_of_others():
         assert not try_to("closed", "list", path=path)["done"], path
     # No process but its own.
     seen = {int(name) for name in try_to("closed", "list", path="/proc")["said"] if name.isdigit()}
-    owners = {ssh("flask-12", f"ps -o user= -p {pid}", check=False).strip() for pid in seen}
+    owners = {ssh("sandbox-12", f"ps -o user= -p {pid}", check=False).strip() for pid in seen}
     assert owners - {""} == {"ws-closed"}, owners
 
 
@@ -169,25 +169,25 @@ def test_nobody_else_talks_to_the_socket():
     script = ("import socket; s = socket.socket(socket.AF_UNIX); "
               "s.connect('/run/webstack/open.sock'); print('connected')")
     for user in ("ws-near", "nobody", "deploy"):
-        assert "connected" not in ssh("flask-12", f"sudo runuser -u {user} -- python3 -c \"{script}\"", check=False)
-    assert "connected" in ssh("flask-12", f"sudo runuser -u www-data -- python3 -c \"{script}\"")
+        assert "connected" not in ssh("sandbox-12", f"sudo runuser -u {user} -- python3 -c \"{script}\"", check=False)
+    assert "connected" in ssh("sandbox-12", f"sudo runuser -u www-data -- python3 -c \"{script}\"")
     # Over TCP the edge alone: not the controller, nor the app's host itself.
-    [listen] = re.findall(r"ListenStream=(\d\S+)", ssh("flask-12", "cat /etc/systemd/system/webstack-open.socket"))
+    [listen] = re.findall(r"ListenStream=(\d\S+)", ssh("sandbox-12", "cat /etc/systemd/system/webstack-open.socket"))
     port = listen.rpartition(":")[2]
-    script = (f"import socket; s = socket.create_connection(('{address('flask-12')}', {port}), 2); "
+    script = (f"import socket; s = socket.create_connection(('{address('sandbox-12')}', {port}), 2); "
               "s.settimeout(2); s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); print(len(s.recv(99)))")
-    assert ssh("flask-13", f"python3 -c \"{script}\"").strip() != "0"
-    assert not ssh("flask-12", f"python3 -c \"{script}\" 2>&1 | grep -v Error", check=False).strip().isdigit()
+    assert ssh("sandbox-13", f"python3 -c \"{script}\"").strip() != "0"
+    assert not ssh("sandbox-12", f"python3 -c \"{script}\" 2>&1 | grep -v Error", check=False).strip().isdigit()
 
 
 # -- processes, timers, commands -------------------------------------------------------------------------------------
 
 def test_processes_run_where_they_should(stack):
-    release = live("flask-12", "open")
-    assert running("flask-12", "webstack-open.*") == [
+    release = live("sandbox-12", "open")
+    assert running("sandbox-12", "webstack-open.*") == [
         f"webstack-open.beat@{release}.service", "webstack-open.nightly.timer", "webstack-open.often.timer",
         "webstack-open.socket", f"webstack-open.worker@{release}.service"]
-    assert running("flask-13", "webstack-open.*") == [
+    assert running("sandbox-13", "webstack-open.*") == [
         "webstack-open.often.timer", "webstack-open.socket", f"webstack-open.worker@{release}.service"]
     for host in HOSTS:
         unit = f"webstack-open.worker@{release}.service"
@@ -202,9 +202,9 @@ def test_processes_run_where_they_should(stack):
 
 
 def test_processes_follow_a_deploy(stack):
-    old = live("flask-12", "open")
+    old = live("sandbox-12", "open")
     stack.site(**everything(NEW="1"))
-    new = live("flask-12", "open")
+    new = live("sandbox-12", "open")
     assert new != old
     for host in HOSTS:
         said = journal(host, "open")
@@ -217,14 +217,14 @@ def test_processes_follow_a_deploy(stack):
             time.sleep(1)
         jobs = [line for line in journal(host, "open").splitlines() if line.startswith("job of ")]
         assert jobs[-1] == f"job of {new}"
-    said = journal("flask-12", "open")
+    said = journal("sandbox-12", "open")
     begins = float(re.search(rf"beat {new} begins at ([\d.]+)", said)[1])
     assert float(re.search(rf"beat {old} has finished at ([\d.]+)", said)[1]) < begins, "never two of a singleton"
     stack.site(changed=0, **everything(NEW="1"))
 
 
 def test_a_process_that_dies_undoes_the_switch(stack):
-    before = live("flask-12", "open")
+    before = live("sandbox-12", "open")
     output = stack.site(good=False, **everything(NEW="1", WORKER_DIES="1")).output
     assert "flask_apps[0].processes (worker): webstack-open.worker@" in output
     assert "no queue at (value of SECRET_WORD)" in output
@@ -233,27 +233,27 @@ def test_a_process_that_dies_undoes_the_switch(stack):
         assert live(host, "open") == before
         assert f"webstack-open.worker@{before}.service" in running(host, "webstack-open.worker@*")
         assert running(host, "webstack-open@*") == [f"webstack-open@{before}.service"]
-    assert running("flask-12", "webstack-open.beat@*") == [f"webstack-open.beat@{before}.service"]
+    assert running("sandbox-12", "webstack-open.beat@*") == [f"webstack-open.beat@{before}.service"]
     stack.site(changed=0, **everything(NEW="1"))
 
 
 def test_a_program_that_is_not_there_is_found_before_the_switch(stack):
-    before = live("flask-13", "open")
+    before = live("sandbox-13", "open")
     output = stack.site(good=False, **everything(NEW="1", worker={"command": "celrey -A shop worker"})).output
     assert "there is no program 'celrey'" in " ".join(output.replace("''", "'").split())
     assert [live(host, "open") for host in HOSTS] == [before, before]
 
 
 def test_a_stopped_process_is_started_again(stack):
-    unit = running("flask-13", "webstack-open.worker@*")[0]
-    ssh("flask-13", f"sudo systemctl stop {unit} webstack-open.often.timer")
-    assert stack.site(**everything(NEW="1")).recap()["flask-13"]["changed"] == 1
-    assert running("flask-13", "webstack-open.*")[0] == "webstack-open.often.timer"
-    assert unit in running("flask-13", "webstack-open.*")
+    unit = running("sandbox-13", "webstack-open.worker@*")[0]
+    ssh("sandbox-13", f"sudo systemctl stop {unit} webstack-open.often.timer")
+    assert stack.site(**everything(NEW="1")).recap()["sandbox-13"]["changed"] == 1
+    assert running("sandbox-13", "webstack-open.*")[0] == "webstack-open.often.timer"
+    assert unit in running("sandbox-13", "webstack-open.*")
 
 
 def test_a_command_runs_in_the_apps_environment(stack):
-    release = live("flask-12", "blog")
+    release = live("sandbox-12", "blog")
     run = stack.site(playbook="playbooks/run.yml", app="blog",
                      command='manage.py shell -c "import os; print(os.environ[\'WEBSTACK_RELEASE\'], 7 * 6)"')
     assert f"{release} 42" in run.output
@@ -267,7 +267,7 @@ def test_a_command_runs_in_the_apps_environment(stack):
         good=False, playbook="playbooks/run.yml", app="blog", command="touch /etc/x").output.replace("''", "'")
     output = stack.site(good=False, playbook="playbooks/run.yml", app="blgo", command="manage.py check").output
     assert "Did you mean ''blog''?" in " ".join(output.split())
-    assert ssh("flask-12", "ls -A /run/webstack_run; ls /run/systemd/system | grep webstack", check=False) == ""
+    assert ssh("sandbox-12", "ls -A /run/webstack_run; ls /run/systemd/system | grep webstack", check=False) == ""
 
 
 def test_secrets_are_in_no_log_and_no_readable_file(stack):

@@ -55,15 +55,15 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(release, monkeypatch):
 
     def fail(*_arguments):
         raise ReleaseError("django_apps[0].migrate", "The database was not migrated.")
-    for name in ("_check", "_migrate", "_static"):
+    for name in ("_settings", "_check", "_migrate", "_static"):
         monkeypatch.setattr(logic, name, lambda *_arguments, name=name: done.append(name))
     monkeypatch.setattr(logic, "_migrate", fail)
     with pytest.raises(ReleaseError):
         logic.finish(release, "app1", True)
-    assert sorted(release.record["steps"]) == ["built", "checked"]
+    assert sorted(release.record["steps"]) == ["built", "checked", "static"]
     monkeypatch.setattr(logic, "_migrate", lambda *_arguments: done.append("_migrate"))
-    assert logic.finish(release, "app1", True) == ["migrated", "static"]
-    assert done == ["_check", "_migrate", "_static"]
+    assert logic.finish(release, "app1", True) == ["migrated"]
+    assert sorted(done) == ["_check", "_migrate", "_settings", "_static"]
     assert logic.finish(release, "app1", True) == []
 
 
@@ -74,15 +74,12 @@ def test_debug_is_refused_in_production(release, monkeypatch, debug, production,
     facts = json.dumps({"debug": debug, "migrations": ["shop.0001_initial"]})
     said = f"a line that the settings print\n{logic._MARK}{facts}\nand one more\n"
     monkeypatch.setattr(logic, "_python", lambda *_arguments: said)
-    checks = []
-    monkeypatch.setattr(logic, "manage", lambda release, arguments, *_more: checks.append(arguments[0]))
     if not refused:
-        logic._check(release, production)
-        assert checks == ["check"]
+        logic._settings(release, production)
         assert release.record["migrations"] == ["shop.0001_initial"]
         return
     with pytest.raises(ReleaseError) as caught:
-        logic._check(release, production)
+        logic._settings(release, production)
     assert caught.value.path == "django_apps[0].settings_module"
     assert "Write `DEBUG = False`" in str(caught.value)
 
@@ -99,7 +96,7 @@ def test_a_migration_that_fails_names_what_to_change(release, monkeypatch, said,
         raise ReleaseError(where, f"{hint}\n    {said}")
     monkeypatch.setattr(logic, "manage", fail)
     with pytest.raises(ReleaseError) as caught:
-        logic._migrate(release, True)
+        logic._migrate(release)
     assert caught.value.path == path
     assert words in str(caught.value)
     assert said in str(caught.value)

@@ -432,7 +432,7 @@ def test_an_app_record(whole):
         "root": "/srv/webstack/apps/shop", "names": ["www.example.com"], "release": None,
         "env": {"KEY": "secret", "N": "1", "WEBSTACK_SHARED": "/srv/webstack/apps/shop/shared"}}
     assert shop["health"] == {"path": "/", "status": [200], "timeout": 10, "host": "www.example.com", "https": False,
-                              "contains": [], "watch": 5}
+                              "contains": [], "watch": 2}
     assert shop["server_requirements"] == ["gunicorn==27.0.1"]
 
 

@@ -168,6 +168,16 @@ def test_what_was_in_flight():
     assert [len(samples.between(*span)) for span in ((0.7, 0.7), (1.6, 1.9), (2.5, 9), (5, 6))] == [3, 1, 2, 0]
 
 
+def test_a_rollback_right_after_a_deploy_is_a_switch_of_its_own():
+    samples = Samples()
+    for number in range(1200):  # 100 a second: 1, both, 2, both, 1
+        second = number / 100
+        versions = {0: "1", 1: "1", 2: "12", 3: "2", 4: "2", 5: "2", 6: "12"}.get(int(second), "1")
+        samples.add(second - 0.01, second, False, versions[number % len(versions)])
+    assert [(name, round(begin), round(end)) for name, begin, end in samples.switches()] == [
+        ("1 -> 2", 1, 4), ("2 -> 1", 5, 8)]
+
+
 def test_by_hand():
     with server(lambda number, text: ok("home")) as port:
         command = [sys.executable, "-m", "tests.reliability.traffic", "--url", f"http://127.0.0.1:{port}/",
