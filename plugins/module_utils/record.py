@@ -46,8 +46,9 @@ def note(record: dict[str, Any], release: str, event: str, reason: str = "", ver
     """Add an event (``live`` or ``failed``) to the history, and move `live` and `previous` with it."""
     if event == "live" and record["live"] != release:
         record["previous"], record["live"] = record["live"], release
-    record["history"].append({"release": release, "at": now(), "event": event, "reason": reason[-1000:],
-                              "version": version})
+    if len(reason) > 1500:  # what is wrong stands at the beginning, the last thing that was said at the end
+        reason = f"{reason[:900]}\n...\n{reason[-600:]}"
+    record["history"].append({"release": release, "at": now(), "event": event, "reason": reason, "version": version})
     del record["history"][:-HISTORY]
 
 

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .schema import Problems
+from .schema import Problems, suggest
 from .sources import Resolved
 
 #: the first of these that is there is taken: what pins most comes first
@@ -44,6 +44,13 @@ def choose(record: dict[str, Any], source: Resolved, problems: Problems) -> None
     if record["source"]["kind"] == "package" or wanted in NONE:
         record["requirements"] = ""
         record["unpinned"] = sorted(set(_open("\n".join(record["extra_requirements"]), lambda name: None, "", set())))
+        return
+
+    directory = posixpath.normpath(record["directory"] or ".")
+    if directory != "." and not any(name.startswith(f"{directory}/") for name in source.names):
+        folders = sorted({name.partition("/")[0] for name in source.names if "/" in name})
+        problems.add(f"{record['origin']}.directory", f"the source has no folder {record['directory']!r}."
+                     f"{suggest(directory, folders)} It has {', '.join(folders[:8]) or 'no folders'}.")
         return
 
     def read(name: str) -> str | None:

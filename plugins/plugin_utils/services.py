@@ -310,7 +310,9 @@ def _units(draft: Mapping[str, Any], app: Mapping[str, Any], server: servers.Ser
         units[f"webstack-{name}-http.service"] = _ENVIRONMENT.from_string(_ROUTER).render(
             name=name, socket=app.get("socket") or f"/run/webstack/{name}.uwsgi.sock", listen=listen,
             capability="CAP_NET_BIND_SERVICE" if low else "",
-            keepalive=75, timeout=settings["timeout"] + 5, namespace=processes.NAMESPACE)
+            # The app's own timeout ends what takes too long. The router keeps out of it, for it would have to be
+            # started anew to hear of a change.
+            keepalive=75, timeout=max(300, settings["timeout"] + 5), namespace=processes.NAMESPACE)
     return units
 
 

@@ -83,16 +83,17 @@ def sections(rows: list[dict]) -> tuple[list[str], dict[str, int]]:
     lines: list[str] = []
     if by_kind["scenario"]:
         lines += ["## Under traffic", "",
-                  "`allowed` is what may be lost: none but where something is killed (what was in flight then), and",
+                  "`allowed` is what may be lost: none but where something is killed (what it had in hand), and",
                   "where nginx before 1.27.4 is reloaded under kept connections. p99 in ms: outside of all runs, and",
                   "in the worst switch (from a second before the first answer of the new release to a second after the",
-                  "last of the old one).",
+                  "last of the old one). `late`: the client itself was held up for more than 100 ms.",
                   ""]
         lines += table(
-            ["what", "where", "Debian", "requests", "lost", "allowed", "p99 quiet", "p99 switch", "note", ""],
-            [[row["scenario"], row["topology"], row["debian"], row.get("sent", ""), row.get("lost", ""),
-              row.get("allowed", ""), ms(row.get("p99", 0)), ms(row.get("switch_p99", 0)), row.get("note", ""),
-              said(row)] for row in by_kind["scenario"]])
+            ["what", "where", "Debian", "requests", "late", "lost", "allowed", "p99 quiet", "p99 switch", "note",
+             ""],
+            [[row["scenario"], row["topology"], row["debian"], row.get("sent", ""), row.get("late", ""),
+              row.get("lost", ""), row.get("allowed", ""), ms(row.get("p99", 0)),
+              ms(row.get("switch_p99", 0)), row.get("note", ""), said(row)] for row in by_kind["scenario"]])
         lines.append("")
     if by_kind["soak"]:
         lines += ["## Many in a row", "",
@@ -164,7 +165,9 @@ def main() -> int:
         today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
         text = INTRODUCTION.format(command=COMMAND)
         what = f"A part of it, on {today} ({options.part})" if options.part else f"The full run of {today}"
-        text += f"The machine: {machine()}\n\n{what}{f', {took}' if took else ''}: {last}.\n\n"
+        rates = sorted({f"{row['rate']:g}" for row in rows if "rate" in row}, key=float)
+        text += (f"The machine: {machine()}\n\nRequests a second, beside the slow ones: {', '.join(rates) or '-'}; a "
+                 f"fifth of that while broken releases are tried.\n\n{what}{f', {took}' if took else ''}: {last}.\n\n")
         PAGE.write_text(text + "\n".join(lines).rstrip() + "\n", encoding="utf-8")
     print("\n".join(lines))
     print(last)

@@ -396,7 +396,7 @@ SCENARIOS = {scenario.name: scenario for scenario in (
         {"behaviour.py": GOOD_BEHAVIOUR.replace('f"well, version {version}\\n"', '("sick", 500)')},
         "{app}.health.path", "500")),
     Scenario("a deploy that never gets ready", refuse(
-        {"behaviour.py": NEVER_READY}, "{app}"), WSGI, minutes=4),
+        {"behaviour.py": NEVER_READY}, "{app}: "), WSGI, minutes=4),
     Scenario("a deploy whose migration fails", refuse(
         {"entries/migrations/0003_bad.py": BAD_MIGRATION}, "this migration fails"), topologies=("T4",)),
     Scenario("a deploy whose requirements cannot be installed", refuse(
@@ -455,7 +455,8 @@ def perform(bench: Bench, scenario: Scenario) -> dict:
     except Wrong as error:
         problem = problem or f"the second run: {error}"
     row = {
-        "topology": bench.topology.name, "debian": bench.debian, "scenario": scenario.name, "sent": report.sent,
+        "topology": bench.topology.name, "debian": bench.debian, "scenario": scenario.name, "rate": bench.rate,
+        "sent": report.sent,
         "lost": report.lost, "allowed": allowed, "bound": scenario.bound, "late": report.late,
         "p99": report.quiet.p99 if report.quiet else 0, "slowest": report.slowest, "note": note,
         "switch_p99": max((window.p99 for window in report.switches), default=0),

@@ -84,6 +84,7 @@ def run(bench: Bench, times: int) -> tuple[dict, list[str]]:
     # The last good one still deploys.
     return {
         "topology": bench.topology.name, "debian": bench.debian, "server": bench.topology.server, "times": times,
+        "rate": bench.rate,
         "sent": report.sent, "lost": report.lost, "late": report.late, "quiet_p99": quiet, "switch_p99": median,
         "worst_switch_p99": max(switches, default=0), "bound": bound, "before": measured[0], "after": measured[-1],
         "words": WORDS, "deploy_s": statistics.median(took["deploy"] or [0]),

@@ -17,7 +17,7 @@ def choose(files, wanted="auto", directory="", extra=(), installer="auto", kind=
     record = {"origin": "flask_apps[0]", "requirements": wanted, "directory": directory, "source": {"kind": kind},
               "extra_requirements": list(extra), "access": {"installer": installer}}
     problems = Problems()
-    requirements.choose(record, Resolved("digest", "label", None, files.get), problems)
+    requirements.choose(record, Resolved("digest", "label", None, files.get, tuple(files)), problems)
     return record["requirements"], record["unpinned"], problems.items
 
 
@@ -57,9 +57,15 @@ def test_the_kind_follows_from_the_name(name, kind):
     assert requirements.kind_of(name) == kind
 
 
+def test_a_folder_that_is_not_there():
+    _file, _open, [problem] = choose({"api/requirements.txt": PINS, "web/x": ""}, directory="apo")
+    assert problem.path == "flask_apps[0].directory"
+    assert "no folder 'apo'. Did you mean 'api'? It has api, web." in problem.message
+
+
 @pytest.mark.parametrize("how, words", [
     ({"files": {}}, ["none of uv.lock, pylock.toml, requirements.txt, pyproject.toml", "its top folder", "`none`"]),
-    ({"files": {"a.py": ""}, "directory": "api"}, ["in api"]),
+    ({"files": {"api/a.py": ""}, "directory": "api"}, ["in api"]),
     ({"files": {"poetry.lock": ""}}, ["poetry export"]),
     ({"files": {"Pipfile.lock": ""}}, ["pipenv requirements"]),
     ({"files": {}, "wanted": "prod.txt"}, ["has no 'prod.txt'", "`none`"]),

@@ -30,6 +30,8 @@ socket-timeout = {{ settings.timeout }}
 buffer-size = {{ settings.buffer_size }}
 {% if settings.max_requests %}
 max-requests = {{ settings.max_requests }}
+; Not all at the same time: a worker that is replaced answers nobody.
+max-requests-delta = {{ [settings.max_requests // 10, 1] | max }}
 {% endif %}
 
 ; The app is loaded before the workers are forked (no lazy-apps): "ready" means loaded. The socket belongs to systemd,
@@ -84,6 +86,7 @@ SERVER = Server(
         "pythonpath": "`directory`", "virtualenv": "`virtualenv`", "home": "`virtualenv`",
         "processes": "`settings.workers`", "workers": "`settings.workers`", "threads": "`settings.threads`",
         "harakiri": "`settings.timeout`", "max-requests": "`settings.max_requests`",
+        "max-requests-delta": "`settings.max_requests`",
         "worker-reload-mercy": "`settings.graceful_timeout`", "reload-mercy": "`settings.graceful_timeout`",
         "buffer-size": "`settings.buffer_size`", "env": "`env`", "uid": "`user`", "gid": "`user`",
         "vacuum": "nothing: it would remove the shared socket", "listen": "nothing: the queue belongs to the socket",

@@ -13,7 +13,7 @@ import base64
 import importlib
 import pkgutil
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -38,6 +38,7 @@ class Resolved:
     label: str  # for people: a commit, a version
     pack: Callable[[Path], None] | None  # writes the files into a tar.gz; None where pip fetches the package
     read: Callable[[str], str | None]  # returns the text of one file, None where there is none
+    names: Collection[str] = ()  # of all files
     words: Mapping[str, str] = field(default_factory=dict)  # `version` and `commit`, where the source has them
 
 

@@ -105,7 +105,7 @@ def _resolve(source: Mapping[str, Any], place: Place) -> Resolved:
                 return None  # a link that leads nowhere
             return stream.read().decode(errors="replace") if stream else None
 
-    return Resolved(known["digest"], f"{name} {known['digest'][:8]}", pack, read)
+    return Resolved(known["digest"], f"{name} {known['digest'][:8]}", pack, read, names)
 
 
 @contextlib.contextmanager

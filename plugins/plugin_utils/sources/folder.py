@@ -30,7 +30,8 @@ def _resolve(source: Mapping[str, Any], place: Place) -> Resolved:
         return path.read_text(encoding="utf-8", errors="replace") if name in names and path.is_file() else None
 
     content = _files.digest(folder, names)
-    return Resolved(content, f"folder {content[:8]}", lambda target: _files.pack(folder, names, target), read)
+    return Resolved(content, f"folder {content[:8]}", lambda target: _files.pack(folder, names, target), read,
+                    names)
 
 
 KIND = Source("folder", {

@@ -276,7 +276,8 @@ def _resolve(source: Mapping[str, Any], place: Place) -> Resolved:
     # A commit says which commits its submodules are at.
     left_out = not submodules and any(".gitmodules" in part.files for part in parts)
     words = {"version": re.sub(r"^v(?=\d)", "", version), "commit": commit}
-    return Resolved(f"{commit} alone" if left_out else commit, label, pack, read, words)
+    names = [part.prefix + name for part in parts for name in part.files]
+    return Resolved(f"{commit} alone" if left_out else commit, label, pack, read, names, words)
 
 
 KIND = Source("git", {

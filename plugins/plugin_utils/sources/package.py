@@ -27,7 +27,7 @@ def _check(source: Mapping[str, Any], path: str, problems: Problems) -> None:
 def _resolve(source: Mapping[str, Any], _place: Place) -> Resolved:
     package = re.sub(r"\s", "", source["package"])
     return Resolved(hashlib.sha256(package.encode()).hexdigest(), package, None, lambda name: None,
-                    {"version": package.rpartition("==")[2]})
+                    words={"version": package.rpartition("==")[2]})
 
 
 KIND = Source("package", {
