@@ -76,34 +76,38 @@ def go_back(root: str, name: str, target: str, keep: int, run: Mapping[str, Any]
     if item["by_hand"]:
         with contextlib.suppress(OSError, ValueError):
             env = env_file.parse_env_file(Path(item["env_file"]).read_text(encoding="utf-8"))
-    with service.alone():
-        one = service.Service(item, env, systemd, keep)
-        one.who, one.reason, one.by_hand_choice = str(run.get("who") or ""), "rollback", True
-        one.watch = min(WATCH, one.watch)
-        if not one.observe(systemd.show("webstack-*", "webstack_*")):
-            return one.result
-        if not one.release_is_there():
-            raise CannotGoBack(f"{name}: the folder of release {target} is gone. Deploy it again, with its version in "
-                               "the inventory.")
-        if lock_it:
-            deploy_lock.acquire(folder, name, run)
+    if lock_it:
+        deploy_lock.acquire(folder, name, run)
+    try:
+        with service.alone():
+            one = service.Service(item, env, systemd, keep)
+            one.who, one.reason, one.by_hand_choice = str(run.get("who") or ""), "rollback", True
+            one.watch = min(WATCH, one.watch)
+            if one.observe(systemd.show("webstack-*", "webstack_*")):
+                _switch(one, systemd)
+    finally:
+        deploy_lock.release(folder, run)
+    if one.record["held"]:
+        one.result.held = one.record["held"]["version"] or one.record["held"]["release"]
+    return one.result
+
+
+def _switch(one: service.Service, systemd: service.Systemd) -> None:
+    if not one.release_is_there():
+        raise CannotGoBack(f"{one.name}: the folder of release {one.release} is gone. Deploy it again, with its "
+                           "version in the inventory.")
+    try:
+        one.clear_trial()
         try:
-            one.clear_trial()
-            try:
-                one.stage()
-                systemd.reload()
-                one.prove(again=True)
-            finally:
-                one.clear_trial()
-            one.switch()
-        except service.Failed as error:
-            one.note_failure(str(error))
-            raise
+            one.stage()
+            systemd.reload()
+            one.prove(again=True)
         finally:
-            deploy_lock.release(folder, run)
-        if one.record["held"]:
-            one.result.held = one.record["held"]["version"] or one.record["held"]["release"]
-        return one.result
+            one.clear_trial()
+        one.switch()
+    except service.Failed as error:
+        one.note_failure(str(error))
+        raise
 
 
 def reverse(root: str, name: str, code: str, targets: list[tuple[str, str]], dry: bool) -> list[str]:

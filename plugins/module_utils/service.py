@@ -813,34 +813,39 @@ def apply(records: list[Mapping[str, Any]], environments: Mapping[str, Mapping[s
 
     ``run`` and ``locks`` say for whom and of which apps the deploy lock is taken. Raises deploy_lock.Busy.
     """
-    systemd = systemd or Systemd()
-    with contextlib.nullcontext() if check_mode else alone():
-        services = [Service(wanted, environments.get(wanted["name"], {}), systemd, keep) for wanted in records]
-        for service in services:
-            service.who = str((run or {}).get("who") or "")
-        if services and log_days:
-            services[0].result.changes += processes.keep_logs(log_days, systemd, check_mode)
-        state = systemd.show("webstack-*", "webstack_*") if services else {}
-        changed = [service for service in services if not service.is_held() and service.observe(state)]
-        if check_mode:
-            for service in changed:
-                if not service.release_is_there():
-                    service.result.not_checked.append(
-                        f"{service.wanted['directory']} is not there yet: the app cannot be tried")
-            return [service.result for service in services]
-        for service in services:
-            service.let_go()
-        try:
-            new = [service.wanted for service in changed if service.live != service.release]
-            said = deploy_lock.acquire_all(new, locks, run or {})
+    systemd, run = systemd or Systemd(), run or {}
+    # Before waiting for another run on this host: of one app there is to be one run at a time.
+    said = [] if check_mode else deploy_lock.acquire_all(filter(_is_to_switch, records), locks, run)
+    try:
+        with contextlib.nullcontext() if check_mode else alone():
+            services = [Service(wanted, environments.get(wanted["name"], {}), systemd, keep) for wanted in records]
+            if services and log_days:
+                services[0].result.changes += processes.keep_logs(log_days, systemd, check_mode)
+            state = systemd.show("webstack-*", "webstack_*") if services else {}
+            changed = [service for service in services if not service.is_held() and service.observe(state)]
+            if check_mode:
+                for service in changed:
+                    if not service.release_is_there():
+                        service.result.not_checked.append(
+                            f"{service.wanted['directory']} is not there yet: the app cannot be tried")
+                return [service.result for service in services]
+            for service in services:
+                service.who = str(run.get("who") or "")
+                service.let_go()
             if changed:
                 _change(changed, systemd)
                 changed[0].result.changes += said
-        finally:
-            deploy_lock.release_all(records, run or {})
+    finally:
+        deploy_lock.release_all([] if check_mode else records, run)
     # Alone or not: what the next run does need not wait for a worker's last task.
     processes.wait([service.processes for service in services], systemd)
     return [service.result for service in services]
+
+
+def _is_to_switch(wanted: Mapping[str, Any]) -> bool:
+    found = record.read(Path(wanted["root"], "record.json"), wanted["name"])
+    return found["live"] != wanted["release"] and (
+        bool(wanted.get("asked")) or not record.is_held(found, wanted["release"]))
 
 
 def alone() -> contextlib.AbstractContextManager[None]:
