@@ -68,18 +68,18 @@ def go_back(root: str, name: str, target: str, keep: int, run: Mapping[str, Any]
     """Switch to ``target``. Raises CannotGoBack, deploy_lock.Busy and service.Failed; nothing has changed then."""
     systemd = systemd or service.Systemd()
     folder = Path(root, "apps", name)
-    found = record.read(folder / "record.json", name)
-    if not found["live"]:
-        raise CannotGoBack(f"{name}: nothing is live on this host.")
-    item = wanted(name, target, found["live"])
-    env: dict[str, str] = {}
-    if item["by_hand"]:
-        with contextlib.suppress(OSError, ValueError):
-            env = env_file.parse_env_file(Path(item["env_file"]).read_text(encoding="utf-8"))
     if lock_it:
         deploy_lock.acquire(folder, name, run)
     try:
         with service.alone():
+            found = record.read(folder / "record.json", name)
+            if not found["live"]:
+                raise CannotGoBack(f"{name}: nothing is live on this host.")
+            item = wanted(name, target, found["live"])
+            env: dict[str, str] = {}
+            if item["by_hand"]:
+                with contextlib.suppress(OSError, ValueError):
+                    env = env_file.parse_env_file(Path(item["env_file"]).read_text(encoding="utf-8"))
             one = service.Service(item, env, systemd, keep)
             one.who, one.reason, one.by_hand_choice = str(run.get("who") or ""), "rollback", True
             one.watch = min(WATCH, one.watch)
@@ -105,6 +105,8 @@ def _switch(one: service.Service, systemd: service.Systemd) -> None:
         finally:
             one.clear_trial()
         one.switch()
+    except OSError as error:
+        raise service.Failed(f"{one.name}: {error.strerror}: {error.filename}") from None
     except service.Failed as error:
         one.note_failure(str(error))
         raise
@@ -167,6 +169,9 @@ def status(root: str) -> dict[str, list[dict[str, Any]]]:
 def _releases(folder: Path, found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the releases of an app that are on this host, the newest first."""
     was_live = {event["release"]: event["at"] for event in found["history"] if event["event"] == "live"}
+    for release in (found["live"], found["previous"]):
+        if release:
+            was_live.setdefault(release, "")  # many failures push older events out of the history
     failed = {event["release"]: event["reason"] for event in found["history"] if event["event"] == "failed"}
     known = {path.name for path in (service.CONFIG / folder.name).glob("*") if path.is_dir()} | {
         path.name for path in (folder / "releases").glob("*")}

@@ -537,6 +537,8 @@ class Service:
             self._remove_config()
 
     def _remove_config(self) -> None:
+        if any(event["release"] == self.release and event["event"] == "live" for event in self.record["history"]):
+            return  # it was live before, and may be gone back to
         # The environment of an app is the release stage's, and stays.
         for path in [Path(self.wanted["config"]["path"])] if self.wanted["config"]["path"] else []:
             path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ import shutil
 import stat
 import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,9 @@ class SiteError(Exception):
 
 def vue_is_live(site: Mapping[str, Any]) -> bool:
     root = Path(site["root"])
-    if held(root) == site["release"] and not site.get("asked"):
-        return True  # somebody has left it by hand, and the inventory does not know yet
     try:
+        if held(root) == site["release"] != os.path.basename(os.readlink(root / "current")) and not site.get("asked"):
+            return True  # somebody has left it by hand, and the inventory does not know yet
         return (os.readlink(root / "current") == f"releases/{site['release']}"
                 and _manifest(root, site["release"]) is not None
                 and (root / "current" / "index.html").is_file()
@@ -107,8 +107,11 @@ def put_vue(site: Mapping[str, Any], archive: str, keep: int) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def put_static(app: Mapping[str, Any], archive: str, keep: int) -> None:
-    """Lay an app's static files over the earlier ones; ``archive`` is "" where the app runs on this very host."""
+def put_static(app: Mapping[str, Any], archive: str, keep: int, in_use: Collection[str] = ()) -> None:
+    """Lay an app's static files over the earlier ones; ``archive`` is "" where the app runs on this very host.
+
+    Those of the releases ``in_use`` stay: the app may never switch to the one that is put here.
+    """
     root = Path(app["static_folder"])
     _folders(root)
     own = Path(app["root"], "releases", app["release"], "static")
@@ -124,7 +127,7 @@ def put_static(app: Mapping[str, Any], archive: str, keep: int) -> None:
         shutil.rmtree(own)
     _write_manifest(root, app["release"], files)
     write_file(root / ".webstack" / "live", app["release"], mode=0o644)
-    _prune(root, root, app["release"], keep)
+    _prune(root, root, app["release"], keep, in_use)
 
 
 def _unpack(archive: str, folder: Path, path: str) -> None:
@@ -212,7 +215,7 @@ def _live(root: Path) -> str:
         return ""
 
 
-def _prune(root: Path, overlay: Path, live: str, keep: int) -> set[str]:
+def _prune(root: Path, overlay: Path, live: str, keep: int, in_use: Collection[str] = ()) -> set[str]:
     """Forget the oldest releases beyond ``keep``, remove the files that no kept one lists, return the kept IDs."""
     manifests = {}
     for path in (root / ".webstack").glob("*.json"):
@@ -222,7 +225,7 @@ def _prune(root: Path, overlay: Path, live: str, keep: int) -> set[str]:
         except (ValueError, KeyError):
             path.unlink()  # torn or foreign: its files stay
     order = sorted(manifests, key=lambda release: (release == live, manifests[release][0]), reverse=True)
-    kept = set(order[:max(1, keep)])
+    kept = set(order[:max(1, keep)]) | (set(in_use) & set(order))
     surplus = [release for release in order if release not in kept]
     needed = set().union(*(manifests[release][2] for release in kept))
     for release in surplus:

@@ -112,9 +112,10 @@ from ansible_collections.frontdesk.webstack.plugins.module_utils import deploy_l
 def _migrations(module, options):
     targets = [(str(label), str(migration)) for label, migration in options["reverse"]]
     dry = options["state"] == "reversible" or module.check_mode
-    said = rollback.reverse(options["root"], options["app"], options["code"], targets, dry)
     if not dry:
+        # First: a release that is deployed again after a failure in the middle migrates again.
         rollback.forget_migrations(options["root"], options["app"], set(options["gone"]))
+    said = rollback.reverse(options["root"], options["app"], options["code"], targets, dry)
     module.exit_json(changed=not dry, said=said)
 
 

@@ -116,7 +116,7 @@ def main():
                                                            "minutes. Run this again when it is done.")
     try:
         # A run that was killed on its controller goes on here: two would migrate and collect at the same time.
-        with files.lock("/run/lock/webstack-releases", 900, busy):
+        with files.lock("/run/webstack.releases.lock", 900, busy):
             for release in releases:
                 name, origin = release.app["name"], release.app["origin"]
                 try:

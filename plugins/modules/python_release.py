@@ -83,6 +83,10 @@ unfinished:
   type: list
   elements: str
   returned: always
+in_use:
+  description: The IDs of each app's live release and of the one before it.
+  type: dict
+  returned: always
 held:
   description: Names of the apps that are left alone, because somebody has gone back behind their release by hand.
   type: list
@@ -121,6 +125,7 @@ def _query(releases):
     held = [release.app["name"] for release in releases if logic.held(release.app)]
     return {
         "held": held,
+        "in_use": {release.app["name"]: sorted(logic.in_use(release.app)) for release in releases},
         "missing_packages": logic.missing_packages(logic.packages_of([release.app for release in releases])),
         "unfinished": [release.app["name"] for release in releases if release.app["name"] not in held
                        and not release.complete()],
@@ -201,7 +206,7 @@ def main():
                                                            "minutes. Run this again when it is done.")
     try:
         # Two runs that make one release would take it away from each other.
-        with files.lock("/run/lock/webstack-releases", 900, busy):
+        with files.lock("/run/webstack.releases.lock", 900, busy):
             logic.prepare_host([release.app for release in releases])
             for release in unfinished:
                 failures += _make(release, module.params["keep"], module.warn)

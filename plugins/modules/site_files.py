@@ -36,6 +36,10 @@ options:
     description: How many releases stay.
     type: int
     default: 5
+  in_use:
+    description: The IDs of the releases of each app in O(static) that are served, or gone back to; their files stay.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Says what would be put in place.
@@ -87,6 +91,7 @@ def main():
                 "static_archive": {"type": "str", "default": ""}}},
             "state": {"type": "str", "choices": ["query", "live"], "default": "live"},
             "keep": {"type": "int", "default": 5},
+            "in_use": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -113,8 +118,9 @@ def main():
             for record, put, archive in ([(site, logic.put_vue, "dist") for site in vue if not logic.vue_is_live(site)]
                                          + [(app, logic.put_static, "static_archive") for app in static
                                             if not logic.static_is_live(app)]):
+                used = [module.params["in_use"].get(record["name"], [])] if put is logic.put_static else []
                 try:
-                    put(record, record[archive], module.params["keep"])
+                    put(record, record[archive], module.params["keep"], *used)
                 except (logic.SiteError, OSError) as error:
                     own = isinstance(error, logic.SiteError)
                     failures.append(str(error) if own else f"{record['origin']}: {error}")

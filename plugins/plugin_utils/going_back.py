@@ -35,12 +35,17 @@ def choose(name: str, wanted: str, migrations: str, states: Mapping[str, Mapping
                                          if any(item["name"] == name for item in state["static"])] if apps else []}
     if apps:
         result.update(_app(name, wanted, migrations, apps))
-    result["vue"] = _site(name, wanted, sites) if sites and not (apps and wanted) else {}
+    # An app and a Vue site may have the same name: it is the app that is meant.
+    result["vue"] = _site(name, wanted, sites) if sites and not apps else {}
     return result
 
 
 def _app(name: str, wanted: str, migrations: str, apps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     first = next(iter(apps))
+    if not wanted and len({app["live"] for app in apps.values()}) > 1:
+        # A rollback that came to half of the hosts, say: what came before is another release on each.
+        lives = ", ".join(f"{host} runs {app['live']} ({app['version']})" for host, app in apps.items())
+        raise NoWayBack(f"{name}: {lives}. Name the release that all of them shall run: `-e release=ID`.")
     target = _target(name, wanted, apps[first])
     for host, app in apps.items():
         good = {item["release"] for item in app["releases"] if item["good"]}
@@ -59,9 +64,14 @@ def _target(name: str, wanted: str, app: Mapping[str, Any]) -> Mapping[str, Any]
         if not found:
             raise NoWayBack(f"{name}: there is no release before {app['live']} to go back to.")
         return found[0]
-    named = [item for item in app["releases"] if item["release"].startswith(wanted)] or [
+    named = [item for item in app["releases"] if item["release"] == wanted] or [
         item for item in app["releases"] if wanted in (item["version"], item["version"].split(" ")[0],
                                                        item["version"].rpartition("==")[2])]
+    if not named and len(wanted) >= 3:
+        named = [item for item in app["releases"] if item["release"].startswith(wanted)]
+        if len(named) > 1:
+            raise NoWayBack(f"{name}: {wanted!r} is the beginning of several releases. Write all of an ID: "
+                            f"{_listed(app)}.")
     found = [item for item in named if item["good"]]
     if not found and named:
         raise NoWayBack(f"{name}: release {named[0]['release']} never was live"
@@ -86,11 +96,15 @@ def _migrations(name: str, how: str, target: Mapping[str, Any], app: Mapping[str
     for item in reversed(migrated):
         applied += [one for one in item["migrations"] or [] if one not in applied]
     known = target["migrations"]
+    if not migrated:  # not by us, or on a host that a limit leaves out
+        applied = next((item["migrations"] or [] for item in app["releases"] if item["release"] == app["live"]), [])
     later = [one for one in applied if one not in (known or [])]
-    if not migrated or not later and known is not None:
+    if how == "leave" or not later and (known is not None or not migrated):
         return {}
-    if how == "leave":
-        return {}
+    if not migrated:
+        raise NoWayBack(f"{name}: release {app['live']} has migrations that {target['release']} does not know: "
+                        f"{', '.join(later)}. None of these hosts has made them. Run this without a limit, or with "
+                        "`-e migrations=leave`, where the old code gets on with the database of today.")
     listed = ", ".join(later)
     if known is None:
         raise NoWayBack(f"{name}: it is not known which migrations release {target['release']} has. Go back with "

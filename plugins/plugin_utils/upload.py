@@ -72,6 +72,7 @@ class UploadAction(ActionBase):
         return result
 
     def _upload(self, local: str) -> str:
+        local = str(Path(local).expanduser())
         if not Path(local).is_file():
             raise AnsibleError(f"{local} is gone from the controller; run again.")
         if self._connection._shell.tmpdir is None:

@@ -36,11 +36,42 @@ def choose(wanted="", migrations="", found=None, name="shop"):
 
 
 @pytest.mark.parametrize(("wanted", "release"), [
-    ("", "bbb"), ("aaa", "aaa"), ("a", "aaa"), ("v1", "aaa"), ("v2 0123456789", "bbb"), ("ccc", "ccc")])
+    ("", "bbb"), ("aaa", "aaa"), ("v1", "aaa"), ("v2 0123456789", "bbb"), ("ccc", "ccc")])
 def test_the_one_before_or_the_one_that_is_named(wanted, release):
     answer = choose(wanted)
     assert (answer["release"], answer["left"], answer["hosts"]) == (release, "ccc", ["host1", "host2"])
     assert answer["reverse"] == []
+
+
+def test_the_beginning_of_an_id_counts_after_versions_and_only_where_it_is_one_releases():
+    found = states(app(releases=[release("ccc333", "v3"), release("2abc11", "v1"), release("2abd22", "2"),
+                                 release("bbb444", "v2")]))
+    assert choose("2", found=found)["release"] == "2abd22"
+    assert choose("2abc", found=found)["release"] == "2abc11"
+    with pytest.raises(going_back.NoWayBack, match="several releases"):
+        choose("2ab", found=found)
+
+
+def test_a_rollback_that_came_to_half_of_the_hosts_is_not_turned_around():
+    found = states(app(live="bbb", previous="ccc"), app())
+    with pytest.raises(going_back.NoWayBack, match=r"host1 runs bbb .*host2 runs ccc .*-e release=ID"):
+        choose(found=found)
+    assert choose("bbb", found=found)["release"] == "bbb"
+
+
+def test_a_limit_does_not_pass_by_the_question_of_migrations():
+    found = migrated()
+    for item in found["host1"]["apps"][0]["releases"]:
+        item["migrated"] = False
+    with pytest.raises(going_back.NoWayBack, match=r"None of these hosts has made them.*without a limit"):
+        choose(found=found)
+    assert choose(migrations="leave", found=found)["release"] == "bbb"
+
+
+def test_an_app_and_a_site_of_one_name():
+    found = states(app(), vue=[{"name": "shop", "live": "x", "releases": ["x"]}])
+    answer = choose(found=found)
+    assert (answer["release"], answer["vue"]) == ("bbb", {})
 
 
 def test_of_one_version_with_several_settings_the_last_one_that_was_live():

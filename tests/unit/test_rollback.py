@@ -74,6 +74,16 @@ def test_status(host):
     assert [item["migrations"] for item in app["releases"] if item["release"] == "ccc"] == [None]
 
 
+def test_many_failures_do_not_take_the_way_back(host):
+    path = host / "srv/apps/shop/record.json"
+    found = record.read(path, "shop")
+    for _ in range(60):
+        record.note(found, "ccc", "failed", "no good")
+    record.write(path, found)
+    (app,) = rollback.status(str(host / "srv"))["apps"]
+    assert {item["release"] for item in app["releases"] if item["good"]} == {"aaa", "bbb"}
+
+
 def test_status_of_sites(host):
     site = host / "srv/vue/web"
     (site / ".webstack").mkdir(parents=True)

@@ -202,3 +202,35 @@ def test_a_file_is_replaced_by_rename_and_only_if_it_differs(tmp_path):
     with open(root / "site.css") as reader:
         put_static(tmp_path, "2", True)
         assert reader.read() == "newest 1"  # who is reading it goes on with the old one
+
+
+def test_releases_that_never_went_live_do_not_push_out_what_is_served(tmp_path):
+    app = {"name": "shop", "origin": "django_apps[0]", "root": str(tmp_path / "srv/apps/shop"),
+           "static_folder": str(tmp_path / "srv/static/shop")}
+    for number in range(1, 7):
+        path = archive(tmp_path, {f"app.{number}.css": "x"}, f"static{number}")
+        site_files.put_static({**app, "release": str(number)}, path, 2, ["1"])
+    assert tree(tmp_path / "srv/static/shop") == ["app.1.css", "app.5.css", "app.6.css"]
+    site_files.put_static({**app, "release": "7"}, archive(tmp_path, {"app.7.css": "x"}, "static7"), 2, ["6"])
+    assert tree(tmp_path / "srv/static/shop") == ["app.6.css", "app.7.css"]
+
+
+def test_a_site_that_was_left_by_hand_stays_left(tmp_path):
+    put(tmp_path, "1")
+    second = put(tmp_path, "2")
+    put(tmp_path, "1", asked="version")
+    assert site_files.held(tmp_path / "srv/vue/web") == "2"
+    assert site_files.vue_is_live(second), "the inventory brings it again"
+    assert not site_files.vue_is_live({**second, "asked": "name"})
+    put(tmp_path, "2", asked="name")
+    assert site_files.held(tmp_path / "srv/vue/web") == ""
+    put(tmp_path, "1", asked="version")
+    site_files.let_go(vue(tmp_path, "1"))
+    assert site_files.held(tmp_path / "srv/vue/web") == ""
+
+
+def test_a_site_that_is_held_and_live_is_looked_at_all_the_same(tmp_path):
+    site = put(tmp_path, "1")
+    (tmp_path / "srv/vue/web/.webstack/held").write_text("1")  # a run was killed between the two
+    (tmp_path / "srv/vue/web/assets/app.1.js").unlink()
+    assert not site_files.vue_is_live(site)
