@@ -14,7 +14,6 @@ import pwd
 import shutil
 import subprocess
 import tarfile
-import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,41 +60,40 @@ def pending(app: Mapping[str, Any], host: str, done: Mapping[str, Any]) -> list[
 def finish(release: Release, host: str, production: bool) -> list[str]:
     """Do the pending steps and return their names; raises ReleaseError.
 
-    Static files are collected beside the other steps: each of them starts Django anew, which takes most of its time.
+    Each step starts Django anew, which takes most of its time: what changes nothing but the release's own folder is
+    done side by side. Nothing is migrated before all is checked.
     """
     steps = pending(release.app, host, release.record.get("steps", {}))
-    marking = threading.Lock()
-
-    def do(step: str) -> None:
-        {"checked": _check, "migrated": _migrate, "static": _static}[step](release)
-        with marking:
-            release.mark(step)
-
-    if "checked" in steps:
-        _settings(release, production)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        beside = [pool.submit(do, step) for step in steps if step == "static"]
-        for step in steps:
-            if step != "static":
-                do(step)
-    for future in beside:
-        future.result()
+    with ThreadPoolExecutor(max_workers=min(3, os.cpu_count() or 1)) as pool:
+        static = pool.submit(_static, release) if "static" in steps else None
+        if "checked" in steps:
+            settings, check = pool.submit(_settings, release, production), pool.submit(_check, release)
+            release.note("migrations", settings.result())
+            check.result()
+            release.mark("checked")
+        try:
+            if "migrated" in steps:
+                _migrate(release)
+                release.mark("migrated")
+        finally:
+            if static:
+                static.result()
+                release.mark("static")
     return steps
 
 
-def _settings(release: Release, production: bool) -> None:
-    """Load the settings, and note what they say."""
-    origin = release.app["origin"]
-    answer = _python(release, ["-c", _FACTS], f"{origin}.settings_module", "The settings cannot be loaded.", 120)
+def _settings(release: Release, production: bool) -> list[str]:
+    """Load the settings, refuse those of a laptop, and return the names of all migrations in their order."""
+    path = f"{release.app['origin']}.settings_module"
+    answer = _python(release, ["-c", _FACTS], path, "The settings cannot be loaded.", 120)
     found = [line for line in answer.splitlines() if line.startswith(_MARK)]
     if not found:
-        raise ReleaseError(f"{origin}.settings_module", "the settings end the process while they are loaded. Let them "
-                                                        "only set names.")
+        raise ReleaseError(path, "the settings end the process while they are loaded. Let them only set names.")
     facts = json.loads(found[-1].removeprefix(_MARK))
     if facts["debug"] and production:
-        raise ReleaseError(f"{origin}.settings_module", "DEBUG is on: every error would show the app's code and "
-                           "settings to the public. Write `DEBUG = False` in these settings, or name other ones.")
-    release.note("migrations", facts["migrations"])
+        raise ReleaseError(path, "DEBUG is on: every error would show the app's code and settings to the public. "
+                                 "Write `DEBUG = False` in these settings, or name other ones.")
+    return facts["migrations"]
 
 
 def _check(release: Release) -> None:

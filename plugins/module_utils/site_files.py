@@ -68,6 +68,15 @@ def static_is_live(app: Mapping[str, Any]) -> bool:
     return _live(root) == app["release"] and _overlay_is_whole(root, root, app["release"])
 
 
+def static_is_here(app: Mapping[str, Any]) -> bool:
+    """Say whether the app runs on this very host, and all files of its release have been collected."""
+    path = Path(app["root"], "releases", app["release"], "release.json")
+    try:
+        return "static" in json.loads(path.read_text(encoding="utf-8"))["steps"]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
 def put_vue(site: Mapping[str, Any], archive: str, keep: int) -> None:
     """Put a built site in place and switch to it; raises SiteError, and then nothing that is live has changed."""
     root = Path(site["root"])

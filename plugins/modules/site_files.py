@@ -28,9 +28,10 @@ options:
     elements: dict
     default: []
   state:
-    description: With V(query) nothing is done, and RV(missing_vue) and RV(missing_static) say what is to be done.
+    description: With V(here) only what is on this host already is put in place, the static files of apps that run
+      here; RV(missing_vue) and RV(missing_static) say what has to be brought for V(live).
     type: str
-    choices: [query, live]
+    choices: [here, live]
     default: live
   keep:
     description: How many releases stay.
@@ -53,17 +54,17 @@ EXAMPLES = r"""
 - name: Look at what is there
   frontdesk.webstack.site_files:
     vue: "{{ webstack_plan | frontdesk.webstack.vue_of(inventory_hostname) }}"
-    state: query
+    state: here
 """
 
 RETURN = r"""
 missing_vue:
-  description: Names of the Vue sites that are not live as planned.
+  description: Names of the Vue sites that were not live as planned; with O(state=here), that are not yet.
   type: list
   elements: str
   returned: always
 missing_static:
-  description: Names of the apps whose static files are not in place as planned.
+  description: Names of the apps whose static files were not in place as planned; with O(state=here), that are not yet.
   type: list
   elements: str
   returned: always
@@ -89,7 +90,7 @@ def main():
             "static": {"type": "list", "elements": "dict", "default": [], "options": {
                 "name": text, "origin": text, "root": text, "release": text, "static_folder": text,
                 "static_archive": {"type": "str", "default": ""}}},
-            "state": {"type": "str", "choices": ["query", "live"], "default": "live"},
+            "state": {"type": "str", "choices": ["here", "live"], "default": "live"},
             "keep": {"type": "int", "default": 5},
             "in_use": {"type": "dict", "default": {}},
         },
@@ -101,7 +102,11 @@ def main():
               "missing_static": [app["name"] for app in static]}
     for site in module.params["vue"] if not module.check_mode else []:
         logic.let_go(site)
-    if module.params["state"] == "query" or not (vue or static):
+    if module.params["state"] == "here":
+        vue, static = [], [app for app in static if logic.static_is_here(app)] if not module.check_mode else []
+        here = [app["name"] for app in static]
+        result["missing_static"] = [name for name in result["missing_static"] if name not in here]
+    if not (vue or static):
         module.exit_json(**result)
     result["changed"] = True
     result["diff"] = {
