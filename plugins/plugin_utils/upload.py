@@ -36,7 +36,7 @@ class UploadAction(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         arguments: dict[str, Any] = dict(self._task.args)
-        query = arguments.get("state") == "query" or self._task.check_mode
+        query = arguments.get("state") in ("query", "here") or self._task.check_mode
         apps = arguments.get(self.LOCKS) or []
         try:
             for name, fields in self.FIELDS.items():
