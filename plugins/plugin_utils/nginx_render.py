@@ -18,7 +18,7 @@ from typing import Any
 
 import jinja2
 
-from . import routes
+from . import features, routes
 from .nginx_syntax import Statement, SyntaxProblem, defined_variables, statements, undefined_variables
 
 __all__ = ["SETTINGS", "check_sites", "listeners", "render", "undefined_variables"]
@@ -195,6 +195,9 @@ _HTTP = """\
 
 {{ raw(s.nginx_directives, "nginx_directives") }}
 {% endif %}
+{% for line in feature_lines %}
+{{ line }}
+{% endfor %}
 {% for upstream in upstreams %}
 
 {{ mark(upstream.origin) }}
@@ -295,6 +298,7 @@ server {
 {{ mark(site.origin) }}
 {% endif %}
 {{ site.headers }}
+{{ site.features }}
 {% if site.directives.strip() %}
 
 {{ raw(site.directives, site.origin ~ ".directives") }}
@@ -447,13 +451,32 @@ def render(sites: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> t
 
     add("main.conf", _template(_MAIN).render(s=settings))
     add("http.conf", _template(_HTTP).render(
-        s=settings, sites=sites, upstreams=_upstreams(sites), strangers=_strangers(sites)))
+        s=settings, sites=sites, upstreams=_upstreams(sites), strangers=_strangers(sites),
+        feature_lines=_http_lines(sites)))
     add("generation.conf", _GENERATION)
     for directive, (name, values) in _SENT.items():
         add(f"{name}.conf", "".join(_sent_line(directive, *item) + "\n" for item in values.items()))
     for site in sites:
         add(f"sites/{site['name']}.conf", _site(site, settings))
     return files, origins
+
+
+def _http_lines(sites: list[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of all features for the http block."""
+    lines = []
+    for name, feature in features.load().items():
+        found = features.uses(sites, name)
+        more = [f"    {line}" if line else "" for line in feature.http(found)] if found else []
+        if more:
+            lines += ["", _mark(found[0].record["origin"]), *more]
+    return [*lines, _mark("")] if lines else []
+
+
+def secrets(sites: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return {relative path: text} of the files that `render` leaves out, since only root and nginx may read them."""
+    sites = list(sites)
+    return {path: text for name, feature in features.load().items()
+            for path, text in feature.secrets(features.uses(sites, name)).items()}
 
 
 def _upstreams(sites: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -493,9 +516,12 @@ def _site(site: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     inherited = _inherited(site)
     # Over plain HTTP browsers ignore it, so a site that is served both ways does not say it.
     hsts = settings["nginx_hsts"] if tls and (redirects or all(one["tls"] for one in site["listen"])) else 0
-    locations = [_location(route, inherited, hsts) for route in site["routes"]]
-    headers = _headers({"Strict-Transport-Security": f"max-age={hsts}"} if hsts else {}, set(), [])
-    challenges = [_location(route, inherited, 0) for route in site["routes"]
+    locations = [_location(site, route, inherited, hsts) for route in site["routes"]]
+    pieces = [(record["origin"], features.load()[name].server(features.Use(record, site)))
+              for name, record in site.get("features", {}).items()]
+    headers = _headers({**({"Strict-Transport-Security": f"max-age={hsts}"} if hsts else {}),
+                        **{name: value for _origin, piece in pieces for name, value in piece.headers.items()}}, set(), [])
+    challenges = [_location(site, route, inherited, 0) for route in site["routes"]
                   if route["match"] != "regex" and route["path"].startswith("/.well-known/acme-challenge")]
     view = {
         "name": site["name"], "origin": site["origin"], "tls": tls, "redirects": redirects, "plain": plain, "own": own,
@@ -503,6 +529,7 @@ def _site(site: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         "client_max_body_size": site.get("client_max_body_size"), "directives": site.get("directives") or "",
         "concrete": [name for name in site["server_names"] or [] if re.fullmatch(r"[\w-]+(\.[\w-]+)+", name)],
         "headers": headers.replace("        add_header", "    add_header"), "locations": locations,
+        "features": "\n".join(_feature_lines(pieces, site["origin"], 4)),
     }
     default = not site["server_names"]
     return _squeeze(_template(_SITE).render(
@@ -538,8 +565,11 @@ def _inherited(site: Mapping[str, Any]) -> dict[str, list[Statement]]:
     return result
 
 
-def _location(route: Mapping[str, Any], inherited: Mapping[str, list[Statement]], hsts: int) -> str:
+def _location(site: Mapping[str, Any], route: Mapping[str, Any], inherited: Mapping[str, list[Statement]],
+              hsts: int) -> str:
     kind = _kinds()[route["kind"]]
+    pieces = [(record["origin"], features.load()[name].location(features.Use(record, site, route)))
+              for name, record in route.get("features", {}).items()]
     text = route.get("directives") or ""
     own: dict[str, set[str]] = {}
     try:
@@ -563,6 +593,7 @@ def _location(route: Mapping[str, Any], inherited: Mapping[str, list[Statement]]
 
     def headers(values: Mapping[str, str] | None = None, cache: str = "") -> str:
         base = {"Strict-Transport-Security": f"max-age={hsts}"} if hsts else {}
+        base |= {name: value for _origin, piece in pieces for name, value in piece.headers.items()}
         cached = {"Cache-Control": cache} if cache else {}
         theirs = own.get("add_header", set())
         return _headers({**base, **(values or {}), **cached}, theirs, inherited["add_header"])
@@ -571,9 +602,17 @@ def _location(route: Mapping[str, Any], inherited: Mapping[str, list[Statement]]
     rendered = _template(kind.template).render(
         route=route, location=location, own=sent, headers=headers, hidden=r'"/\\.(?!well-known(/|$))"',
         upstream=_upstream_name(route) if route["kind"] == "app" else "",
-        directives=f"{_raw(text, route['origin'] + '.directives')}\n{_mark(route['origin'])}" if text.strip() else "",
+        directives="\n".join(_feature_lines(pieces, route["origin"], 8) + (
+            [_raw(text, route["origin"] + ".directives"), _mark(route["origin"])] if text.strip() else [])),
     ).rstrip("\n")
     return f"{_mark(route['origin'])}\n{rendered}"
+
+
+def _feature_lines(pieces: Iterable[tuple[str, features.Piece]], after: str, indent: int) -> list[str]:
+    """Return the lines of features, each marked with the variable it comes from; then ``after`` goes on."""
+    lines = [line for origin, piece in pieces if piece.lines
+             for line in (_mark(origin), *(" " * indent + text for text in piece.lines))]
+    return [*lines, _mark(after)] if lines else []
 
 
 @functools.cache

@@ -10,25 +10,21 @@ that lists every mistake by its path. The keys, types and defaults are those of 
 from __future__ import annotations
 
 import difflib
-import functools
 import ipaddress
 import json
 import posixpath
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ansible_collections.frontdesk.webstack.plugins.module_utils.env_file import format_env_file
 
-from . import access, app_processes, django_settings, nginx_render, routes, servers, services, sources
+from . import access, app_processes, django_settings, features, nginx_render, routes, servers, services, sources
+from .role_options import role_options
 from .schema import InventoryError, Problems, apply, describe, suggest
 
 SCHEMA = 1
-ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 
 #: list variable -> the role that documents its items
 LISTS = {
@@ -48,14 +44,6 @@ _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(\))?")
 _DEVELOPMENT = re.compile(r"runserver|flask\s+run|\.run\b")
 _VITE = re.compile(r"\bvite(\s+(dev|serve|preview)\b|\s*$|\s+-)|\bvue-cli-service\s+serve\b|"
                    r"(npm|yarn|bun)\s+(run\s+)?(dev|serve|start|preview)(?![\w:-])")
-
-
-@functools.cache
-def role_options(role: str) -> dict[str, Any]:
-    """Return the options of the role's main entry point, as its argument spec has them."""
-    with open(ROLES / role / "meta" / "argument_specs.yml", encoding="utf-8") as stream:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return yaml.load(stream, Loader=loader)["argument_specs"]["main"]["options"]  # noqa: S506 (a safe loader)
 
 
 def wanted(names: Iterable[str]) -> list[str]:
@@ -526,14 +514,17 @@ class _Normaliser:
 
     def _site(self, path: str, draft: dict[str, Any], edge: str) -> dict[str, Any]:
         context = _RouteContext(self, edge)
+        own = features.resolve_site(draft, path, context)
         resolved = []
         for index, route in enumerate(draft["routes"] or []):
             where = f"{path}.routes[{index}]"
             record = routes.resolve(route, where, context) if route is not None else None
             if record:
                 resolved.append(record)
-        resolved = self._with_files(resolved)
-        site = {**draft, "origin": path, "routes": resolved}
+        resolved = [{**route, "features": features.effective(own, route["kind"], route["features"])}
+                    for route in self._with_files(resolved)]
+        site = {**{key: value for key, value in draft.items() if key not in features.load()},
+                "origin": path, "routes": resolved, "features": own}
         site["listen"] = nginx_render.listeners(site, self.problems)
         return site
 
@@ -560,8 +551,9 @@ class _Normaliser:
                                       f"({route['origin']}). Write another one, in the app's settings and here.")
                     continue
                 origin = f"{route['origin']}.app"
-                result.append(routes.folder_route(origin, url, folder, uploads=key == "media") if folder else
-                              {**route, "origin": origin, "path": url, "match": "prefix", "directives": ""})
+                same = {"features": features.of_files(route["features"])}
+                result.append({**routes.folder_route(origin, url, folder, uploads=key == "media"), **same} if folder
+                              else {**route, "origin": origin, "path": url, "match": "prefix", "directives": "", **same})
         return result
 
     def _folders(self, app: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -381,7 +381,8 @@ SERVICE = {
 }
 VUE = {"name", "origin", "root", "source", "directory", "dist", "built", "build", "settings", "settings_file",
        "release", "archive"}
-SITE = {"name", "origin", "server_names", "listen", "tls", "routes", "directives", "client_max_body_size"}
+SITE = {"name", "origin", "server_names", "listen", "tls", "routes", "directives", "client_max_body_size",
+        "features"}
 
 
 @pytest.fixture(scope="module")
@@ -444,7 +445,7 @@ def test_a_route_has_what_the_window_needs_and_nothing_else(whole):
     assert by_path["/api/"] == {
         "origin": "nginx_sites[0].routes[0]", "kind": "app", "path": "/api/", "match": "prefix", "directives": "",
         "app": "shop", "protocol": "http", "servers": [f"192.0.2.11:{port}", f"192.0.2.12:{port}"], "timeout": 35,
-        "buffering": True}
+        "buffering": True, "features": {}}
     assert by_path["/blog/"]["protocol"] == "uwsgi"
     assert by_path["/static/"]["folder"] == "/srv/webstack/static/blog"
     assert by_path["/static/"]["origin"] == "nginx_sites[0].routes[1].app"

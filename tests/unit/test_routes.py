@@ -110,7 +110,7 @@ def test_every_kind_describes_its_options():
         assert name in kind.options
         for key, spec in routes.options(kind).items():
             assert spec["description"], (name, key)
-            assert spec["type"] in ("str", "int", "bool", "path")
+            assert spec["type"] in ("str", "int", "bool", "path", "list", "dict")
 
 
 def test_folder_route_is_what_a_folder_resolves_to():

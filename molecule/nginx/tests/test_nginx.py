@@ -1,105 +1,14 @@
 # Copyright (c) 2026 the frontdesk.webstack authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role put on the host, and what every kind of route does with good and with bad requests.
-
-The second part runs an nginx of its own beside the host's, on loopback ports, with a configuration that is rendered
-here: so every kind of route is asked on the real nginx of each release, whatever the scenario's inventory has.
-"""
+"""What the role put on the host, and what every kind of route does with good and with bad requests."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import os
-import sys
-import tarfile
-import time
 
 import pytest
-
-sys.path += os.environ["ANSIBLE_COLLECTIONS_PATH"].split(":")
-
-from ansible_collections.frontdesk.webstack.plugins.module_utils import nginx_tree
-from ansible_collections.frontdesk.webstack.plugins.plugin_utils import nginx_render, routes
-
-PORT, TLS_PORT, STATUS_PORT = 18080, 18443, 18404
-
-# Asks with exactly these bytes and prints the answer; runs on the host, which needs no curl.
-ASK = """\
-import base64, socket, ssl, sys
-port, name, request = int(sys.argv[1]), sys.argv[2], base64.b64decode(sys.argv[3])
-client = socket.create_connection(("127.0.0.1", port), timeout=10)
-answer = b""
-try:
-    if name:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        client = context.wrap_socket(client, server_hostname=name)
-    client.sendall(request)
-    while piece := client.recv(65536):
-        answer += piece
-except ssl.SSLError as error:
-    answer = b"SSL " + str(error.reason).encode()
-except ConnectionResetError:
-    pass
-print(base64.b64encode(answer).decode())
-"""
-
-# An app that answers with what it was told: by HTTP on one socket, by the uwsgi protocol on another one.
-ECHO = """\
-import http.server, json, os, socketserver, struct, threading
-
-class Http(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def address_string(self):
-        return ""
-    def do_GET(self):
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = json.dumps([self.request_version, self.path, self.headers.items()]).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    do_POST = do_GET
-
-class Uwsgi(socketserver.StreamRequestHandler):
-    def handle(self):
-        size = struct.unpack("<H", self.rfile.read(4)[1:3])[0]
-        data, position, words = self.rfile.read(size), 0, []
-        while position < size:
-            length = struct.unpack("<H", data[position:position + 2])[0]
-            words.append(data[position + 2:position + 2 + length].decode())
-            position += 2 + length
-        body = json.dumps(dict(zip(words[::2], words[1::2]))).encode()
-        self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
-
-class Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-
-servers = [Server("/run/nginxtest/http.sock", Http), Server("/run/nginxtest/uwsgi.sock", Uwsgi)]
-for path in ("http", "uwsgi"):
-    os.chmod(f"/run/nginxtest/{path}.sock", 0o666)
-for server in servers[1:]:
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-servers[0].serve_forever()
-"""
-
-
-def ask(host, path="/", name="shop.example.com", port=80, headers=(), method="GET", tls=""):
-    """Return (status, {header: value}, body) of one request, or (0, {}, what came instead)."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {name}", "Connection: close", *headers, "", ""]
-    request = base64.b64encode("\r\n".join(lines).encode()).decode()
-    program = base64.b64encode(ASK.encode()).decode()
-    done = host.run(f"python3 -c \"import base64; exec(base64.b64decode('{program}'))\" {port} '{tls}' {request}")
-    assert done.rc == 0, done.stderr
-    head, _empty, body = base64.b64decode(done.stdout).decode().partition("\r\n\r\n")
-    if not head.startswith("HTTP/1.1 "):
-        return 0, {}, head
-    first, *rest = head.split("\r\n")
-    return int(first.split()[1]), {line.split(": ")[0].lower(): line.split(": ", 1)[1] for line in rest}, body
-
+from window import PORT, TLS_PORT, Window, ask, make_site
 
 # -- what the role put there -----------------------------------------------------------------------------------------
 
@@ -149,30 +58,6 @@ def test_an_unknown_host_gets_no_answer(host, name):
 # -- every kind of route ---------------------------------------------------------------------------------------------
 
 
-class _Context:
-    def app(self, name):
-        return {"protocol": name, "servers": [f"unix:/run/nginxtest/{name}.sock"], "settings": {}}
-
-    def vue(self, name):
-        return {"root": f"/srv/nginxtest/{name}"}
-
-    def names(self, kind):
-        return []
-
-    def error(self, path, message):
-        raise AssertionError(f"{path}: {message}")
-
-    add = error
-
-
-def _site(name, written, **values):
-    site = {"name": name, "origin": name, "server_names": [f"{name}.example.com"], "listen": [f"127.0.0.1:{PORT}"],
-            "tls": None, "directives": "", "client_max_body_size": "", **values}
-    site["routes"] = [routes.resolve(route, f"{name}.routes[{index}]", _Context())
-                      for index, route in enumerate(written)]
-    return {**site, "listen": nginx_render.listeners(site, _Context())}
-
-
 def _sites():
     shop = [
         {"app": "http", "path": "/api/"},
@@ -186,59 +71,25 @@ def _sites():
     ]
     tls = {"certificate": "/srv/nginxtest/a.pem", "key": "/srv/nginxtest/a.key", "redirect": True}
     return [
-        _site("shop", shop, directives='add_header X-Site "yes" always;'),
-        _site("front", [{"vue": "front"}]),
-        _site("safe", [{"answer": 200, "body": "safe"}], tls=tls, listen=[f"127.0.0.1:{TLS_PORT}"]),
+        make_site("shop", shop, directives='add_header X-Site "yes" always;'),
+        make_site("front", [{"vue": "front"}]),
+        make_site("safe", [{"answer": 200, "body": "safe"}], tls=tls, listen=[f"127.0.0.1:{TLS_PORT}"]),
     ]
 
 
-def _write(host, files):
-    """Write all files in one go: each command is a login of its own."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        for path, text in files.items():
-            member = tarfile.TarInfo(path.lstrip("/"))
-            member.size, member.mode = len(text.encode()), 0o644
-            archive.addfile(member, io.BytesIO(text.encode()))
-    host.check_output(f"echo {base64.b64encode(stream.getvalue()).decode()} | base64 -d | tar -xzC /")
+FILES = {
+    "static/a.txt": "static", "static/.git/config": "secret", "static_secret": "secret", "secret/x": "secret",
+    "media/x.html": "<script>", "media/x.txt": "text", "front/releases/1/index.html": "index",
+    "front/releases/1/settings.json": "{}", "front/releases/1/.env": "secret", "front/assets/old.js": "old",
+}
 
 
 @pytest.fixture(scope="module")
 def window(host):
-    """Start an nginx of its own, with an app behind it, and stop both in the end."""
-    version = nginx_tree.version(host.check_output("nginx -v 2>&1").rpartition("/")[2])
-    sites = _sites()
-    assert nginx_render.check_sites(sites) == []
-    files, _origins = nginx_render.render(sites, {})
-    there = {
-        "/run/nginxtest/etc/nginx.conf": nginx_tree.NGINX_CONF.replace("/run/nginx.pid", "/run/nginxtest/nginx.pid"),
-        "/run/nginxtest/echo.py": ECHO,
-    }
-    for path, text in files.items():
-        filled = nginx_tree.fill_in(text, nginx_tree.Features(version), 1)
-        there[f"/run/nginxtest/etc/webstack/{path}"] = filled.replace(":8404", f":{STATUS_PORT}").replace(
-            "/var/log/nginx/", "/run/nginxtest/")
-    for path, text in {"static/a.txt": "static", "static/.git/config": "secret", "static_secret": "secret",
-                       "secret/x": "secret", "media/x.html": "<script>", "media/x.txt": "text",
-                       "front/releases/1/index.html": "index", "front/releases/1/settings.json": "{}",
-                       "front/releases/1/.env": "secret", "front/assets/old.js": "old"}.items():
-        there[f"/srv/nginxtest/{path}"] = text
-    _write(host, there)
-    host.check_output("cd /srv/nginxtest && ln -sfn releases/1 front/current && ln -sfn /etc/passwd media/link && "
-                      "chown -h www-data media/link")
-    if not host.exists("openssl"):
-        host.check_output("apt-get -qq update && apt-get -qq install openssl > /dev/null")
-    host.check_output("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x "
-                      "-keyout /srv/nginxtest/a.key -out /srv/nginxtest/a.pem 2>&1")
-    host.check_output("systemd-run -q --unit=nginxtest-app python3 /run/nginxtest/echo.py && "
-                      "systemd-run -q --unit=nginxtest nginx -e stderr -g 'daemon off;' "
-                      "-c /run/nginxtest/etc/nginx.conf")
-    for _try in range(50):
-        if host.run(f"test -S /run/nginxtest/uwsgi.sock && ss -Hltn 'sport = :{TLS_PORT}' | grep -q .").rc == 0:
-            break
-        time.sleep(0.1)
-    yield host
-    host.run("systemctl stop nginxtest nginxtest-app; rm -rf /run/nginxtest /srv/nginxtest")
+    with Window(host, _sites(), FILES) as window:
+        host.check_output("cd /srv/nginxtest && ln -sfn releases/1 front/current && ln -sfn /etc/passwd media/link && "
+                          "chown -h www-data media/link")
+        yield host
 
 
 FORGED = ("X-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil.example",

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .. import features
 from ..schema import Problems, apply
 
 #: What every route may say, whatever its kind.
@@ -80,7 +81,7 @@ def load(folder: str = os.path.dirname(__file__), package: str = __name__) -> di
 
 def options(kind: Kind) -> dict[str, Mapping[str, Any]]:
     """Return all options of a route of this kind, as an Ansible argument spec."""
-    return {**kind.options, **COMMON}
+    return {**kind.options, **COMMON, **features.route_options(kind.name)}
 
 
 def resolve(route: Any, origin: str, context: Context,
@@ -100,12 +101,13 @@ def resolve(route: Any, origin: str, context: Context,
     if record is None:
         return None
     common = {"origin": origin, "kind": kind.name, **{key: values[key] for key in COMMON}}
-    return {**common, **record}
+    return {**common, **record, "features": features.resolve_route(values, kind.name, origin, context)}
 
 
 def folder_route(origin: str, path: str, folder: str, uploads: bool = False) -> dict[str, Any]:
     """Return the record of a route that follows from another one, such as a Django app's static files."""
-    record = {"origin": origin, "kind": "folder", "path": path, "match": "prefix", "directives": ""}
+    record = {"origin": origin, "kind": "folder", "path": path, "match": "prefix", "directives": "",
+              "features": {}}
     return {**record, "folder": folder, "uploads": uploads, "cache": ""}
 
 
