@@ -84,7 +84,7 @@ molecule: setup ## Run the scenarios on test hosts; one alone: make molecule SCE
 test: setup ## Run what a change must pass
 	@tools/test.sh
 
-reliability: setup ## Deploy, roll back, break and kill under traffic, for hours; writes docs/reliability.md
+reliability: setup ## Deploy, roll back, break and kill under traffic, for hours; goes on with RESUME=1
 	@tests/reliability/run.sh
 
 clean: ## Remove hosts, images, caches and .venv of this checkout

@@ -17,8 +17,8 @@ LOGS=$PWD/.cache/logs
 LIMIT=1800 # seconds for one part
 # More than there are processors, for a scenario waits for its hosts and the network much of the time.
 WORKERS=${WORKERS:-3}
-TOPOLOGIES=(topologies-13 topologies-12 sandbox releases-13 releases-12 sources fleet backup assets asgi bad-input
-  reliability)
+TOPOLOGIES=(topologies-13 topologies-12 sandbox releases-13 releases-12 sources fleet backup-13 backup-12 assets-13
+  assets-12 asgi bad-input reliability)
 
 # The slow ones first, so that none of them is left running alone at the end.
 parts() {
@@ -60,11 +60,10 @@ part() {
   case $1 in
     lint) run lint tools/lint.sh ;;
     units) run units pytest -q -p no:cacheprovider --junit-xml="$LOGS/junit/units.xml" tests/unit ;;
-    topologies-12) stack "$1" test_topologies.py -k 12 ;;
-    topologies-13) stack "$1" test_topologies.py -k 13 ;;
-    releases-12) stack "$1" test_releases.py -k 12 ;;
-    releases-13) stack "$1" test_releases.py -k 13 ;;
-    fleet | bad-input | sandbox | sources | backup | assets | asgi) stack "$1" "test_${1//-/_}.py" ;;
+    topologies-1[23] | releases-1[23] | backup-1[23] | assets-1[23])
+      stack "$1" "test_${1%-*}.py" -k "${1##*-}"
+      ;;
+    fleet | bad-input | sandbox | sources | asgi) stack "$1" "test_${1//-/_}.py" ;;
     # A fixed sample of what `make reliability` does; its tables are shown.
     reliability)
       RELIABILITY=sample JUNIT=$LOGS/junit/reliability.xml run "$1" tests/reliability/run.sh

@@ -6,6 +6,7 @@ is made lies under .cache/hosts and in podman objects that carry a hash of the c
 that two checkouts on one machine never touch each other's hosts.
 
 Files for others to read, all in .cache/hosts:
+  checkout     whose folder it is
   ssh_config   `ssh -F .cache/hosts/ssh_config NAME`
   id_ed25519   the key of the user `deploy`
   subnet       the first three octets of the hosts' addresses, such as 10.213.7
@@ -201,6 +202,21 @@ def hybrid() -> bool:
     return not Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
 
+def see_whose(moved: bool = False) -> None:
+    """Refuse a .cache/hosts that is another checkout's: what is changed in it would be changed for that one's hosts."""
+    for path in (CACHE.parent, CACHE):
+        if path.is_symlink():
+            name = path.relative_to(ROOT)
+            raise Failed(f"{name} is a symbolic link: another checkout's hosts may lie there. Remove it: rm {name}")
+    owner = CACHE / "checkout"
+    if not moved and owner.exists() and (found := owner.read_text().strip()) != CHECKOUT:
+        raise Failed(
+            f".cache/hosts is another checkout's ({found}), of which this one ({CHECKOUT}) is a copy, or it was moved. "
+            f"Make it anew: make clean, or rm -r .cache/hosts. Hosts that are left from a checkout that was moved: "
+            f"podman ps --all --filter label=checkout={found}"
+        )
+
+
 def prepare() -> None:
     """Check what is needed and make what all commands share."""
     if os.geteuid() != 0:
@@ -212,6 +228,7 @@ def prepare() -> None:
         raise Failed(f"missing programs; install them with: apt-get install {' '.join(missing)}  (or: make setup)")
     CACHE.mkdir(parents=True, exist_ok=True)
     give_to_owner(ROOT / ".cache", CACHE)
+    replace(CACHE / "checkout", CHECKOUT + "\n")
     # crun refuses hybrid cgroups, and without a running systemd there is no systemd cgroup manager nor journal.
     settings = CACHE / "containers.conf"
     text = '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
@@ -552,6 +569,7 @@ def main() -> None:
     command("clean", "remove hosts, network, images and cache of this checkout")
     options = parser.parse_args()
 
+    see_whose(moved=options.command == "clean")  # which takes away what is this checkout's alone
     if options.command == "ssh":  # needs no root
         pick([options.name])
         os.execvp("ssh", [*SSH, options.name, *options.words])

@@ -169,7 +169,7 @@ class Bench:
             # A disk of its own for the releases, which a test can fill.
             ssh(host, "mountpoint -q /srv || sudo mount -t tmpfs -o size=700m,mode=755 tmpfs /srv")
         run = self.site()
-        assert run.code == 0, run.output[-6000:]
+        assert run.code == 0, f"the first run failed:\n{run.output[-6000:]}"
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

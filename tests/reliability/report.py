@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Make the table of the last run, and docs/reliability.md: report.py [--write] [--seconds N]
+"""Make the table of what was tried, and docs/reliability.md: report.py [--write], or report.py --list
 
-The rows are written by the tests, into .cache/reliability/rows.jsonl.
+The rows are written by the tests, into .cache/reliability, and last of each test one of the kind `end`. A run may be
+done in parts: what a test said the last time is what counts.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import platform
@@ -18,7 +18,10 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROWS = ROOT / ".cache/reliability/rows.jsonl"
+#: `full`, or a fixed sample of all that there is, for `tools/test.sh`
+WHICH = os.environ.get("RELIABILITY", "sample")
+SAMPLE = WHICH != "full"
+ROWS = ROOT / f".cache/reliability/{WHICH}.jsonl"
 PAGE = ROOT / "docs/reliability.md"
 COMMAND = "make reliability"
 
@@ -40,6 +43,55 @@ where one request was lost:
     python -m tests.reliability.traffic --url http://192.0.2.11/ --host shop.example.com --rate 100 --seconds 60
 
 """
+
+
+#: how long a test takes that has not been run yet, roughly, by what its name has
+MINUTES = {"test_killed_anywhere": 140.0, "deploys and rollbacks": 90.0, "": 1.0}
+
+
+def read() -> list[dict]:
+    """Return all rows so far, in the order in which they were written."""
+    return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()] if ROWS.exists() else []
+
+
+def newest(rows: list[dict]) -> dict[str, list[dict]]:
+    """Return the rows of the last time that each test was run; its rows have the date on which it began."""
+    runs: dict[str, list[dict]] = {}
+    for row in rows:
+        run = runs.setdefault(row["test"], [])
+        if run and run[0]["date"] != row["date"]:
+            run.clear()
+        run.append(row)
+    return runs
+
+
+def ended(runs: dict[str, list[dict]]) -> dict[str, dict]:
+    """Return the last row of each test that was not cut off."""
+    return {test: run[-1] for test, run in runs.items() if run[-1]["kind"] == "end"}
+
+
+def full_list() -> list[str]:
+    """Return all tests that there are, in their order."""
+    said = subprocess.run([sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider",
+                           "tests/reliability"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [line for line in said.splitlines() if "::" in line]
+
+
+def by_place(tests: list[str], passed: dict[str, dict]) -> list[str]:
+    """Return a table: how many tests there are at each place, how many have passed, and how long all of them take."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for test in tests:
+        places[re.search(r"\[((?:kill-)?T\d(?:-ASGI)?-\d+)", test)[1]].append(test)
+
+    def minutes(test: str) -> float:
+        return passed[test]["took"] / 60 if test in passed else next(
+            value for part, value in MINUTES.items() if part in test)
+
+    def line(name: str, found: list[str]) -> list:
+        return [name, len(found), sum(test in passed for test in found), f"{sum(map(minutes, found)):.0f}"]
+
+    return table(["place", "tests", "passed", "minutes (about)"],
+                 [*(line(*place) for place in places.items()), line("all", tests)])
 
 
 def machine() -> str:
@@ -103,7 +155,8 @@ def sections(rows: list[dict]) -> tuple[list[str], dict[str, int]]:
              "deploy s", "rollback s", "disk MB", "memory MB", ""],
             [[row["server"], row["debian"], row["times"], row["sent"], row["lost"], ms(row["quiet_p99"]),
               ms(row["switch_p99"]), ms(row["bound"]), f"{row['deploy_s']:.1f}", f"{row['rollback_s']:.1f}",
-              *(f"{row['before'][i] / 1000:.0f} -> {row['after'][i] / 1000:.0f}" for i in (0, 1)), said(row)]
+              *(f"{row['before'][i] / 1000:.0f} -> {row['after'][i] / 1000:.0f}" if row["before"] else "-"
+                for i in (0, 1)), said(row)]
              for row in by_kind["soak"]])
         lines.append("")
     if by_kind["broken"]:
@@ -136,7 +189,6 @@ def sections(rows: list[dict]) -> tuple[list[str], dict[str, int]]:
         lines.append("")
     strict = [row for row in rows if row["kind"] != "control"]
     return lines, {
-        "tried": len(rows), "failed": sum(bool(row.get("problem")) for row in rows),
         "sent": sum(row.get("sent", 0) for row in strict),
         "lost": sum(row.get("lost", 0) for row in strict),
         "unexpected": sum(max(0, row.get("lost", 0) - row.get("allowed", 0)) for row in strict),
@@ -145,33 +197,69 @@ def sections(rows: list[dict]) -> tuple[list[str], dict[str, int]]:
     }
 
 
+def told(run: list[dict]) -> list[dict]:
+    """Return what a test said, for the tables; one that failed without a word of its own is there too."""
+    rows = [row for row in run if row["kind"] != "end"]
+    if run[-1]["kind"] == "end" and run[-1]["problem"] and not any(row.get("problem") for row in rows):
+        rows.append({**run[-1], "kind": "other", "title": "Others that failed",
+                     "what": run[-1]["test"].partition("::")[2]})
+    return rows
+
+
+def extent(runs: dict[str, list[dict]], ends: dict[str, dict], wanted: int, part: str) -> str:
+    """Say what of all that there is was run, when, and for how long."""
+    first = sorted((run[0] for run in runs.values()), key=lambda row: row["date"])
+    days = [first[0]["date"][:10], first[-1]["date"][:10]]
+    commits = list(dict.fromkeys(row["commit"] for row in first))
+    day = "between " + " and ".join(days) if days[0] != days[1] else f"on {days[0]}"
+    when = f"{day} at commit{'s' if commits[1:] else ''} {'..'.join(dict.fromkeys((commits[0], commits[-1])))}"
+    took = int(sum(end["took"] for end in ends.values()))
+    if part:
+        what = f"A part of it, {when} ({part})"
+    elif len(ends) == wanted:
+        what = f"The full run, {when}"
+    else:
+        what = f"{len(ends)} of {wanted} of the full run ({wanted - len(ends)} are left), {when}"
+    return f"{what}, {took // 3600} h {took % 3600 // 60} min"
+
+
 def main() -> int:
     """Print the tables and one line of totals; with --write put them on the page too."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--seconds", type=int, default=0)
+    parser.add_argument("--list", action="store_true", help="say how many tests there are, and how many have passed")
     parser.add_argument("--part", default="", help="say on the page that this was not all of it, and what it was")
     options = parser.parse_args()
-    if not ROWS.exists():
+    every, tests = read(), full_list()
+    found = newest(every)
+    runs = {test: found[test] for test in tests if test in found}
+    ends = ended(runs)
+    if options.list:
+        print("\n".join(by_place(tests, {test: end for test, end in ends.items() if not end["problem"]})))
+        return 0
+    if not runs:
         print("reliability: nothing was tried")
         return 1
-    rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+    rows = [row for run in runs.values() for row in told(run)]
     lines, total = sections(rows)
-    last = (f"{total['tried']} tried, {total['failed']} failed; {total['sent']} requests, {total['lost']} lost, "
-            f"{total['unexpected']} of them beyond what may be; {total['broken']} kinds of broken releases, which "
-            f"served {total['served']} requests")
-    took = f"{options.seconds // 3600} h {options.seconds % 3600 // 60} min" if options.seconds else ""
+    failed = sum(any(row.get("problem") for row in run) for run in runs.values())
+    again = {row["test"] for row in every if row["kind"] == "end" and row["problem"]} & {
+        test for test, end in ends.items() if not end["problem"]}
+    last = (f"{len(ends)} tried, {failed} failed{f' ({len(again)} more at first, and not again)' if again else ''}; "
+            f"{total['sent']} requests, {total['lost']} lost, {total['unexpected']} of them beyond what may be; "
+            f"{total['broken']} kinds of broken releases, which served {total['served']} requests")
+    summary = f"{extent(runs, ends, len(tests), options.part)}: {last}."
     if options.write:
-        today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
-        text = INTRODUCTION.format(command=COMMAND)
-        what = f"A part of it, on {today} ({options.part})" if options.part else f"The full run of {today}"
         rates = sorted({f"{row['rate']:g}" for row in rows if "rate" in row}, key=float)
+        loads = sorted(run[0]["load"] for run in runs.values())
+        text = INTRODUCTION.format(command=COMMAND)
         text += (f"The machine: {machine()}\n\nRequests a second, beside the slow ones: {', '.join(rates) or '-'}; a "
-                 f"fifth of that while broken releases are tried.\n\n{what}{f', {took}' if took else ''}: {last}.\n\n")
+                 f"fifth of that while broken releases are tried. Load average when a test began: {loads[0]:.1f} to "
+                 f"{loads[-1]:.1f}.\n\n{summary}\n\n")
         PAGE.write_text(text + "\n".join(lines).rstrip() + "\n", encoding="utf-8")
     print("\n".join(lines))
-    print(last)
-    return 1 if total["failed"] or not total["tried"] else 0
+    print(summary if not SAMPLE else last)
+    return 1 if failed or not ends else 0
 
 
 if __name__ == "__main__":

@@ -425,8 +425,8 @@ SCENARIOS = {scenario.name: scenario for scenario in (
 )}
 
 
-def perform(bench: Bench, scenario: Scenario) -> dict:
-    """Do one scenario under traffic; return what is told in the table. Raises Wrong."""
+def perform(bench: Bench, scenario: Scenario, row: dict) -> None:
+    """Do one scenario under traffic; fill in what is told in the table. Raises Wrong."""
     begin = time.monotonic()
     version = None
     with bench.traffic(**scenario.traffic) as traffic:
@@ -454,9 +454,8 @@ def perform(bench: Bench, scenario: Scenario) -> dict:
         fine(bench.deploy(), changed=0)
     except Wrong as error:
         problem = problem or f"the second run: {error}"
-    row = {
-        "topology": bench.topology.name, "debian": bench.debian, "scenario": scenario.name, "rate": bench.rate,
-        "sent": report.sent,
+    row |= {
+        "rate": bench.rate, "sent": report.sent,
         "lost": report.lost, "allowed": allowed, "bound": scenario.bound, "late": report.late,
         "p99": report.quiet.p99 if report.quiet else 0, "slowest": report.slowest, "note": note,
         "switch_p99": max((window.p99 for window in report.switches), default=0),
@@ -464,4 +463,3 @@ def perform(bench: Bench, scenario: Scenario) -> dict:
     }
     if problem:
         raise Wrong(f"{problem}\n{report.table()}")
-    return row

@@ -38,55 +38,63 @@ def measure(bench: Bench) -> list[int]:
     return [int(word) for word in ssh(bench.app_hosts[0], f'sudo python3 -c "{code}"').split()]
 
 
-def run(bench: Bench, times: int) -> tuple[dict, list[str]]:
-    """Deploy and go back so many times; return the row of the table, and what was wrong."""
+def run(bench: Bench, times: int) -> tuple[dict, list[str], BaseException | None]:
+    """Deploy and go back so many times; return the row of the table, what was wrong, and what ended it early."""
     problems: list[str] = []
+    stopped: BaseException | None = None
     measured: list[list[int]] = []
     took: dict[str, list[float]] = {"deploy": [], "rollback": []}
     begin = time.monotonic()
     with bench.traffic(limit=6 * 3600) as traffic:
         time.sleep(20)  # quiet, to compare with
         good = [bench.version]
-        for number in range(times):
-            back = number % 3 == 2
-            start = time.monotonic()
-            if back:
-                version = good[-2]
-                with traffic.window("runs"):
-                    fine(bench.rollback())
-                good = [good[-1], version]
-            else:
-                version = bench.write()
-                with traffic.window("runs"):
-                    fine(bench.deploy())
-                good = [good[-1], version]
-            took["rollback" if back else "deploy"].append(time.monotonic() - start)
-            answers(bench, version)
-            bench.version = version
-            # More than are kept have been made by then.
-            if number in (min(14, times // 2), times - 1):
-                measured.append(measure(bench))
-            time.sleep(1.5)
-        time.sleep(20)
+        try:
+            for number in range(times):
+                back = number % 3 == 2
+                start = time.monotonic()
+                if back:
+                    version = good[-2]
+                    with traffic.window("runs"):
+                        fine(bench.rollback())
+                    good = [good[-1], version]
+                else:
+                    version = bench.write()
+                    with traffic.window("runs"):
+                        fine(bench.deploy())
+                    good = [good[-1], version]
+                took["rollback" if back else "deploy"].append(time.monotonic() - start)
+                answers(bench, version)
+                bench.version = version
+                # More than are kept have been made by then.
+                if number in (min(14, times // 2), times - 1):
+                    measured.append(measure(bench))
+                time.sleep(1.5)
+            time.sleep(20)
+        except (Exception, KeyboardInterrupt) as error:
+            stopped = error
+    done = len(took["deploy"]) + len(took["rollback"])
+    if stopped:
+        problems.append(f"it ended after {done} of {times}: {stopped!r}".splitlines()[0][:300])
     report = traffic.report
     quiet, switches = report.quiet.p99, [window.p99 for window in report.switches]
     median = statistics.median(switches) if switches else 0.0
     bound = max(1.2 * quiet, quiet + 0.02)
     if report.lost:
         problems.append(f"{report.lost} of {report.sent} requests were lost: {report.failures[:3]}")
-    if len(switches) < times:
-        problems.append(f"{len(switches)} switches were seen, and {times} were made")
+    if len(switches) < done:
+        problems.append(f"{len(switches)} switches were seen, and {done} were made")
     if median > bound:
         problems.append(f"p99 in a switch is {median * 1000:.1f} ms, and {bound * 1000:.1f} ms may be")
-    for word, before, after in zip(WORDS, measured[0], measured[-1], strict=True):
-        if after > before * 1.1 + (5000 if "kB" in word else 2):
-            problems.append(f"{word} grew from {before} to {after}")
+    before, after = (measured[0], measured[-1]) if measured else ([], [])
+    for word, early, late in zip(WORDS, before, after, strict=False):
+        if late > early * 1.1 + (5000 if "kB" in word else 2):
+            problems.append(f"{word} grew from {early} to {late}")
     # The last good one still deploys.
     return {
-        "topology": bench.topology.name, "debian": bench.debian, "server": bench.topology.server, "times": times,
+        "topology": bench.topology.name, "debian": bench.debian, "server": bench.topology.server, "times": done,
         "rate": bench.rate,
         "sent": report.sent, "lost": report.lost, "late": report.late, "quiet_p99": quiet, "switch_p99": median,
-        "worst_switch_p99": max(switches, default=0), "bound": bound, "before": measured[0], "after": measured[-1],
+        "worst_switch_p99": max(switches, default=0), "bound": bound, "before": before, "after": after,
         "words": WORDS, "deploy_s": statistics.median(took["deploy"] or [0]),
         "rollback_s": statistics.median(took["rollback"] or [0]), "seconds": time.monotonic() - begin,
-    }, problems
+    }, problems, stopped

@@ -10,12 +10,26 @@ import random
 
 import kill
 import pytest
-from conftest import SAMPLE
+from report import SAMPLE
 
 PLACES = [("kill-T3", "13")] if SAMPLE else [("kill-T3", "13"), ("kill-T4", "12"), ("kill-T1", "12")]
 #: so many points of each way; all of them in a full run
 POINTS = int(os.environ.get("POINTS", 2 if SAMPLE else 10_000))
 RATE = float(os.environ.get("KILL_RATE", 100))
+
+
+@pytest.mark.parametrize(("topology", "debian"), PLACES[:1])
+def test_two_at_once(benches, tell, topology, debian):
+    bench = benches(topology, debian)
+    with bench.traffic(rate=RATE, kinds=["get", "post"]) as traffic:
+        problem = kill.two_at_once(bench)
+        version = bench.write()
+        again = bench.deploy(**kill.QUICK)
+        problem = problem or (again.output[-3000:] if again.code else kill.wrong(bench, version))
+    tell("kill", {"title": "Killed anywhere", "what": "two deploys at once", "where":
+                  f"{topology.removeprefix('kill-')}/{debian}", "sent": traffic.report.sent,
+                  "lost": traffic.report.lost, "problem": problem.partition("\n")[0]})
+    assert not problem and not traffic.report.lost, problem or traffic.report.table()
 
 
 @pytest.mark.parametrize(("topology", "debian"), PLACES)
@@ -40,17 +54,3 @@ def test_killed_anywhere(benches, tell, topology, debian):
         if traffic.report.lost:
             problems.append(traffic.report.table())
     assert not problems, "\n".join(problems)
-
-
-@pytest.mark.parametrize(("topology", "debian"), PLACES[:1])
-def test_two_at_once(benches, tell, topology, debian):
-    bench = benches(topology, debian)
-    with bench.traffic(rate=RATE, kinds=["get", "post"]) as traffic:
-        problem = kill.two_at_once(bench)
-        version = bench.write()
-        again = bench.deploy(**kill.QUICK)
-        problem = problem or (again.output[-3000:] if again.code else kill.wrong(bench, version))
-    tell("kill", {"title": "Killed anywhere", "what": "two deploys at once", "where":
-                  f"{topology.removeprefix('kill-')}/{debian}", "sent": traffic.report.sent,
-                  "lost": traffic.report.lost, "problem": problem.partition("\n")[0]})
-    assert not problem and not traffic.report.lost, problem or traffic.report.table()

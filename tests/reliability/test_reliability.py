@@ -3,6 +3,7 @@
     RELIABILITY=full pytest tests/reliability             all of it
     RELIABILITY=full pytest tests/reliability -k T3-12    one topology on Debian 12
     RATE=200 DEPLOYS=30 ...                               less of it
+    SOAK=all ...                                          many in a row with each server on each Debian release
     TABLE=1 ... -s                                        each client's own table too
 """
 
@@ -14,51 +15,56 @@ import control
 import pytest
 import soak
 from broken import kinds
-from conftest import SAMPLE
+from report import SAMPLE
 from scenarios import SCENARIOS, Wrong, deploy, perform, refused
 
-#: topology and Debian release; T7 has both
+#: topology and Debian release, the most telling first; T7 has both
 PLACES = [("T1", "12"), ("T3", "13")] if SAMPLE else [
-    *((topology, debian) for topology in ("T1", "T2", "T3", "T4") for debian in ("12", "13")),
-    ("T3-ASGI", "12"), ("T3-ASGI", "13"), ("T7", "13")]
+    ("T3", "13"), ("T1", "12"), ("T4", "13"), ("T2", "13"), ("T7", "13"), ("T3", "12"), ("T1", "13"), ("T4", "12"),
+    ("T2", "12"), ("T3-ASGI", "13"), ("T3-ASGI", "12")]
 #: what the sample does there
 SAMPLED = {
     "T1": ("a deploy that answers 500 on its health path", "kill -9 of a worker"),
     "T3": ("a rollback of a rollback", "a change of environment"),
 }
 #: where kinds of broken are tried: each with both servers
-BROKEN_AT = [("T1", "12"), ("T3", "13")] if SAMPLE else [*(
-    (topology, debian) for topology in ("T1", "T3", "T4", "T5") for debian in ("12", "13"))]
+BROKEN_AT = [("T1", "12"), ("T3", "13")] if SAMPLE else [
+    ("T1", "12"), ("T3", "13"), ("T4", "13"), ("T5", "12")]
 BROKEN_SAMPLE = {
     "T1": ("an exception at import", "os._exit at the server's start"),
     "T3": ("health: no answer in time", "a variable that is missing"),
 }
 DEPLOYS = int(os.environ.get("DEPLOYS", 0 if SAMPLE else 300))
+#: where many are done in a row: for hours
+SOAKED = [("T1", "12"), ("T3", "13"), *([("T1", "13"), ("T3", "12")] if os.environ.get("SOAK") == "all" else [])]
 
 
-def _id(value) -> str:
-    return str(getattr(value, "name", value)).replace(" ", "_")
+def _scenarios(topology: str):
+    if topology in ("T1", "T3"):
+        yield "control", None, "negative control"
+    for item in SCENARIOS.values():
+        if topology in item.topologies and (not SAMPLE or item.name in SAMPLED[topology]):
+            yield "scenario", item, item.name
+
+
+def _broken(topology: str):
+    framework, server = {"T1": ("flask", "uwsgi"), "T3": ("flask", "gunicorn"), "T4": ("django", "gunicorn"),
+                         "T5": ("django", "uwsgi")}[topology]
+    for item in kinds(framework, server):
+        if not SAMPLE or item.name in BROKEN_SAMPLE[topology]:
+            yield "broken", item, f"broken: {item.name}"
 
 
 def _all():
-    """Yield what is tried, one place after the other: a place is made anew once."""
-    order = list(dict.fromkeys([*PLACES, *BROKEN_AT]))
-    for topology, debian in order:
-        place = f"{topology}-{debian}"
-        if (topology, debian) in PLACES:
-            if topology in ("T1", "T3"):
-                yield pytest.param("control", topology, debian, None, id=f"{place}-negative control")
-            for scenario in SCENARIOS.values():
-                if topology in scenario.topologies and (not SAMPLE or scenario.name in SAMPLED[topology]):
-                    yield pytest.param("scenario", topology, debian, scenario, id=f"{place}-{scenario.name}")
-        if (topology, debian) in BROKEN_AT:
-            framework, server = {"T1": ("flask", "uwsgi"), "T3": ("flask", "gunicorn"), "T4": ("django", "gunicorn"),
-                                 "T5": ("django", "uwsgi")}[topology]
-            for kind in kinds(framework, server):
-                if not SAMPLE or kind.name in BROKEN_SAMPLE[topology]:
-                    yield pytest.param("broken", topology, debian, kind, id=f"{place}-broken: {kind.name}")
-        if DEPLOYS and topology in ("T1", "T3") and (topology, debian) in PLACES:
-            yield pytest.param("soak", topology, debian, None, id=f"{place}-{DEPLOYS} deploys and rollbacks")
+    """Yield what is tried: first of all the scenarios, one place after the other, for each is made anew."""
+    phases = [(_scenarios, place) for place in PLACES] + [(_broken, place) for place in BROKEN_AT]
+    if SAMPLE:  # each place but once
+        phases.sort(key=lambda phase: phase[1])
+    for found, place in phases:
+        for what, item, name in found(place[0]):
+            yield pytest.param(what, *place, item, id=f"{'-'.join(place)}-{name}")
+    for place in SOAKED if DEPLOYS else []:
+        yield pytest.param("soak", *place, None, id=f"{'-'.join(place)}-{DEPLOYS} deploys and rollbacks")
 
 
 @pytest.mark.parametrize(("what", "topology", "debian", "item"), list(_all()))
@@ -79,7 +85,8 @@ def scenario(bench, tell, item):
     """Do what the table says, and see that nothing was lost."""
     row = {"topology": bench.topology.name, "debian": bench.debian, "scenario": item.name}
     try:
-        tell("scenario", perform(bench, item))
+        perform(bench, item, row)
+        tell("scenario", row)
     except Exception as error:
         tell("scenario", {**row, "problem": str(error).splitlines()[0][:300]})
         bench.recover()
@@ -116,6 +123,8 @@ def broken(bench, tell, kind):
 
 def many(bench, tell, _item):
     """Deploy and go back hundreds of times."""
-    row, problems = soak.run(bench, DEPLOYS)
+    row, problems, stopped = soak.run(bench, DEPLOYS)
     tell("soak", {**row, "problem": "; ".join(problems)})
+    if stopped:
+        raise stopped
     assert not problems, problems

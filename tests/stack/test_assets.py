@@ -6,7 +6,6 @@ and the app's code must agree at every moment.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import threading
@@ -17,8 +16,8 @@ import pytest
 from stack import ROOT, Stack, address, ask, ssh
 from test_topologies import fine, guestbook_app
 
+pytestmark = pytest.mark.parametrize("debian", ["12", "13"], scope="module")
 NAME = "guestbook.example.com"
-PLACE = os.environ.get("ASSETS_HOST", "kill-12")
 
 
 class Browser(threading.Thread):
@@ -60,13 +59,13 @@ class Browser(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def stack(bring_up):
-    bring_up(PLACE)
-    return PLACE
+def place(debian, bring_up):
+    bring_up(f"assets-{debian}")
+    return f"assets-{debian}"
 
 
-def test_pages_find_their_files_over_releases(stack, overlay, tmp_path):
-    plan, where = Stack([str(ROOT / "inventories/t4")], overlay(web1=stack)), address(PLACE)
+def test_pages_find_their_files_over_releases(place, overlay, tmp_path):
+    plan, where = Stack([str(ROOT / "inventories/t4")], overlay(web1=place)), address(place)
     web, api = tmp_path / "web", tmp_path / "api"
     shutil.copytree(ROOT / "examples/guestbook/web", web, ignore=shutil.ignore_patterns("node_modules", "dist"))
     shutil.copytree(ROOT / "examples/guestbook/api", api, ignore=shutil.ignore_patterns("__pycache__", "*.sqlite3"))
@@ -77,7 +76,7 @@ def test_pages_find_their_files_over_releases(stack, overlay, tmp_path):
                 stream.write(f"\n.release-{number} {{ color: #00000{number}; }}\n")
         with (web / "src/main.js").open("a", encoding="utf-8") as stream:
             stream.write(f"\nwindow.release = {number}\n")
-        app = guestbook_app(stack)
+        app = guestbook_app(place)
         app["source"]["folder"] = str(api)
         return fine(plan.play(variables={
             "django_apps": [app], "webstack_keep_releases": 3,
@@ -101,4 +100,4 @@ def test_pages_find_their_files_over_releases(stack, overlay, tmp_path):
     # Each release had names of its own, and those of a release that is gone are gone.
     assert all(len(browser.names) >= 5 for browser in browsers), [browser.names for browser in browsers]
     assert ask(where, first[0][0], NAME)[0] == 404, "the first of five releases is still there, and three are kept"
-    assert ssh(PLACE, "ls /srv/webstack/vue/guestbook-web/releases | wc -l").strip() == "3"
+    assert ssh(place, "ls /srv/webstack/vue/guestbook-web/releases | wc -l").strip() == "3"

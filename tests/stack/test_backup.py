@@ -3,81 +3,77 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
-from stack import ROOT, Stack, address, ask, hosts, ssh
+from stack import ROOT, Stack, address, ask, ssh
 from test_topologies import fine, guestbook_app, upload
 
+# PostgreSQL 15 on Debian 12, 17 on 13.
+pytestmark = pytest.mark.parametrize("debian", ["12", "13"], scope="module")
 NAME = "guestbook.example.com"
-#: PostgreSQL 15 on Debian 12, 17 on 13: BACKUP_HOST=kill-12 pytest tests/stack/test_backup.py
-PLACE = os.environ.get("BACKUP_HOST", "kill-13")
 
 
 @pytest.fixture(scope="module")
-def stack(bring_up):
-    if os.environ.get("BACKUP_HOST"):
-        hosts("up", PLACE)  # a host that is named is not made anew
-    else:
-        bring_up(PLACE)
-    return PLACE
+def place(debian, bring_up):
+    bring_up(f"backup-{debian}")
+    return f"backup-{debian}"
 
 
 @pytest.fixture
-def plan(stack, overlay):
-    return Stack([str(ROOT / "inventories/t4")], overlay(web1=stack))
+def plan(place, overlay):
+    return Stack([str(ROOT / "inventories/t4")], overlay(web1=place))
 
 
-def entries() -> list:
-    return json.loads(ask(address(PLACE), "/api/entries/", NAME)[2])
+def entries(place: str) -> list:
+    return json.loads(ask(address(place), "/api/entries/", NAME)[2])
 
 
 def path_of(picture: str) -> str:
     return picture if picture.startswith("/") else "/" + picture.split("/", 3)[3]
 
 
-def everything(folder: str = "/srv/webstack/apps/guestbook/shared") -> str:
+def everything(place: str, folder: str = "/srv/webstack/apps/guestbook/shared") -> str:
     """Return names, modes, owners and content of all that the app has written."""
-    return ssh(PLACE, f"cd {folder} && sudo find . -not -path './.webstack*' -printf '%p %M %u %g %l\\n' | sort; "
+    return ssh(place, f"cd {folder} && sudo find . -not -path './.webstack*' -printf '%p %M %u %g %l\\n' | sort; "
                       f"sudo find . -type f -not -path './.webstack*' -exec sha256sum {{}} + | sort")
 
 
-def test_what_was_destroyed_comes_back(plan, tmp_path):
-    where, secret = address(PLACE), "change-me-too"
+def test_what_was_destroyed_comes_back(plan, place, tmp_path):
+    where, secret = address(place), "change-me-too"
     fine(plan.play())
     pictures = [path_of(upload(where, NAME, f"entry {number}")) for number in range(3)]
-    ssh(PLACE, "sudo -u ws-guestbook sh -c 'cd /srv/webstack/apps/guestbook/shared && mkdir -p notes && "
+    ssh(place, "sudo -u ws-guestbook sh -c 'cd /srv/webstack/apps/guestbook/shared && mkdir -p notes && "
                "echo one > notes/a && ln -s a notes/link && chmod 600 notes/a'")
-    rows, files = entries(), everything()
+    rows, files = entries(place), everything(place)
 
     run = fine(plan.play("-e", f"backup_dir={tmp_path}", playbook="playbooks/backup.yml"))
     (archive,) = Path(tmp_path).iterdir()
     assert oct(archive.stat().st_mode)[-3:] == "600"
-    assert str(archive) in run.output and entries() == rows
+    assert str(archive) in run.output and entries(place) == rows
     _no_secrets(archive, tmp_path, secret)
 
     # What comes after the backup is gone after the restore, and what was destroyed is back.
     late = path_of(upload(where, NAME, "too late"))
-    ssh(PLACE, "sudo sh -c 'cd /srv/webstack/apps/guestbook/shared && rm -rf media/* notes'; "
+    ssh(place, "sudo sh -c 'cd /srv/webstack/apps/guestbook/shared && rm -rf media/* notes'; "
                "sudo -u postgres psql -q guestbook -c 'TRUNCATE entries_entry CASCADE; "
                "DROP TABLE IF EXISTS django_session'")
-    assert entries() != rows and ask(where, pictures[0], NAME)[0] == 404
+    assert entries(place) != rows and ask(where, pictures[0], NAME)[0] == 404
     fine(plan.play("-e", "app=guestbook", "-e", f"backup={archive}", playbook="playbooks/restore.yml"))
-    assert entries() == rows
-    assert everything() == files
+    assert entries(place) == rows
+    assert everything(place) == files
     assert [ask(where, picture, NAME)[0] for picture in pictures] == [200] * 3
     assert ask(where, late, NAME)[0] == 404
     # It goes on as before: entries are written, nothing is left to do, and it can be restored once more.
     upload(where, NAME, "after it")
     fine(plan.play(), changed=0)
     fine(plan.play("-e", "app=guestbook", "-e", f"backup={archive}", playbook="playbooks/restore.yml"))
-    assert entries() == rows and everything() == files
+    assert entries(place) == rows and everything(place) == files
     # The data of before are still there.
-    assert "after it" in ssh(PLACE, "sudo -u postgres psql -At guestbook_before -c 'SELECT name FROM entries_entry'")
-    assert ssh(PLACE, "sudo ls /home/deploy/.ansible/tmp | wc -l").strip() == "0"
+    assert "after it" in ssh(place, "sudo -u postgres psql -At guestbook_before -c 'SELECT name FROM entries_entry'")
+    assert ssh(place, "sudo ls /home/deploy/.ansible/tmp | wc -l").strip() == "0"
 
 
 def _no_secrets(archive: Path, tmp_path: Path, secret: str) -> None:
@@ -97,10 +93,10 @@ def _no_secrets(archive: Path, tmp_path: Path, secret: str) -> None:
     out.rmdir()
 
 
-def test_a_restore_that_cannot_go_well_changes_nothing(plan, tmp_path):
+def test_a_restore_that_cannot_go_well_changes_nothing(plan, place, tmp_path):
     fine(plan.play("-e", f"backup_dir={tmp_path}", "-e", "app=guestbook", playbook="playbooks/backup.yml"))
     (archive,) = Path(tmp_path).iterdir()
-    rows, files = entries(), everything()
+    rows, files = entries(place), everything(place)
     for words, named in ((["-e", f"backup={archive}"], "Write what to restore"),
                          (["-e", "app=guestbok", "-e", f"backup={archive}"], "Did you mean 'guestbook'"),
                          (["-e", "app=guestbook", "-e", f"backup={tmp_path}/none.tar"], "cannot be read")):
@@ -110,15 +106,15 @@ def test_a_restore_that_cannot_go_well_changes_nothing(plan, tmp_path):
     archive.write_bytes(data[:len(data) // 2])
     run = plan.play("-e", "app=guestbook", "-e", f"backup={archive}", playbook="playbooks/restore.yml")
     assert run.code and "is no backup" in run.output, run.output[-3000:]
-    assert (entries(), everything()) == (rows, files)
+    assert (entries(place), everything(place)) == (rows, files)
 
 
-def test_a_killed_restore_is_finished_by_the_next(plan, tmp_path, overlay):
+def test_a_killed_restore_is_finished_by_the_next(plan, place, tmp_path):
     fine(plan.play("-e", f"backup_dir={tmp_path}", "-e", "app=guestbook", playbook="playbooks/backup.yml"))
     (archive,) = Path(tmp_path).iterdir()
-    rows, files = entries(), everything()
+    rows, files = entries(place), everything(place)
     # As it is when a run dies after it has stopped the app, in the middle of the change.
-    ssh(PLACE, """sudo sh -ec '
+    ssh(place, """sudo sh -ec '
       cd /srv/webstack/apps/guestbook
       live=$(python3 -c "import json; print(json.load(open(\\"record.json\\"))[\\"live\\"])")
       echo "[\\"webstack-guestbook.socket\\", \\"webstack-guestbook@$live.service\\"]" > stopped.json
@@ -126,11 +122,11 @@ def test_a_killed_restore_is_finished_by_the_next(plan, tmp_path, overlay):
       cd shared; sudo -u ws-guestbook mkdir .webstack-restore .webstack-leaving
       sudo -u ws-guestbook mv notes .webstack-leaving/'""")
     fine(plan.play("-e", "app=guestbook", "-e", f"backup={archive}", playbook="playbooks/restore.yml"))
-    assert (entries(), everything()) == (rows, files)
+    assert (entries(place), everything(place)) == (rows, files)
     fine(plan.play(), changed=0)
 
 
-def test_another_schema_is_refused(plan, stack, tmp_path):
+def test_another_schema_is_refused(plan, place, tmp_path):
     fine(plan.play("-e", f"backup_dir={tmp_path}", "-e", "app=guestbook", playbook="playbooks/backup.yml"))
     (archive,) = Path(tmp_path).iterdir()
     source = tmp_path / "api"
@@ -138,7 +134,7 @@ def test_another_schema_is_refused(plan, stack, tmp_path):
     (source / "entries/migrations/0099_more.py").write_text(
         "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n"
         f"    dependencies = [('entries', '{_last()}')]\n    operations = []\n")
-    app = guestbook_app(stack)
+    app = guestbook_app(place)
     app["source"]["folder"] = str(source)
     fine(plan.play(variables={"django_apps": [app]}))
     run = plan.play("-e", "app=guestbook", "-e", f"backup={archive}", playbook="playbooks/restore.yml")
