@@ -5,25 +5,8 @@
 
 from __future__ import annotations
 
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.frontdesk.webstack.plugins.plugin_utils import run_lock
+from ansible_collections.frontdesk.webstack.plugins.plugin_utils.run_lock import RunAction
 
 
-class ActionModule(ActionBase):
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-
-        def execute(run):
-            return self._execute_module(module_name="frontdesk.webstack.app_rollback",
-                                        module_args={**arguments, "run": run}, task_vars=task_vars)
-
-        try:
-            result.update(run_lock.with_lock(execute, run_lock.this_run(task_vars, self._templar)))
-        finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
-        return result
+class ActionModule(RunAction):
+    """See the module's documentation."""

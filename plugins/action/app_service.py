@@ -5,31 +5,23 @@
 
 from __future__ import annotations
 
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.frontdesk.webstack.plugins.plugin_utils import run_lock
+from ansible_collections.frontdesk.webstack.plugins.plugin_utils import held, run_lock
 
 
-class ActionModule(ActionBase):
-    _supports_check_mode = True
-    _supports_async = False
+class ActionModule(run_lock.RunAction):
+    """See the module's documentation."""
+
+    def arguments(self, task_vars):
+        records = self._task.args.get("services") or []
+        held.refuse(records, task_vars)
+        # Of an app on several hosts the role has the lock, until all of them are done.
+        alone = [record for record in records if not run_lock.is_shared(record, task_vars["ansible_play_hosts_all"])]
+        return {**self._task.args, "locks": run_lock.names_to_lock(alone, task_vars),
+                "services": [{key: value for key, value in record.items() if key != "hosts"} for record in records]}
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        records = arguments.get("services") or []
-        arguments["services"] = [{key: value for key, value in record.items() if key != "hosts"} for record in records]
-        arguments["locks"] = run_lock.names_to_lock(records, task_vars)
-
-        def execute(run):
-            return self._execute_module(module_name="frontdesk.webstack.app_service",
-                                        module_args={**arguments, "run": run}, task_vars=task_vars)
-
-        try:
-            result.update(run_lock.with_lock(execute, run_lock.this_run(task_vars, self._templar)))
-            for service in result.get("services") or []:
-                if service.get("held"):
-                    self._display.warning(service["held"])
-        finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
+        for service in result.get("services") or []:
+            if service.get("held"):
+                self._display.warning(service["held"])
         return result

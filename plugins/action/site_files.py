@@ -16,3 +16,9 @@ class ActionModule(UploadAction):
         "static": ("name", "origin", "root", "release", "static_folder", "static_archive"),
     }
     ARCHIVES: ClassVar = {"vue": "dist", "static": "static_archive"}
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        for text in result.get("held") or []:
+            self._display.warning(text)
+        return result

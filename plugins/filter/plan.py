@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.frontdesk.webstack.plugins.module_utils import django_release
+from ansible_collections.frontdesk.webstack.plugins.plugin_utils import run_lock, services
 
 
 def apps_of(plan: Mapping[str, Any], host: str, framework: str) -> list[dict[str, Any]]:
@@ -44,6 +45,19 @@ def static_of(plan: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
              "static_archive": "" if host in app["hosts"] else app["static_copy"]} for app in apps]
 
 
+def shared_of(plan: Mapping[str, Any], host: str, server: str, play_hosts: list[str],
+              found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return name and root of the services of ``server`` that several hosts of the play have, ``host`` first.
+
+    Those of which ``found`` (host -> name -> record) says that all hosts have the wanted release live are left out.
+    """
+    return [{"name": item["name"], "root": item["root"]} for item in services.of(plan, host, server)
+            if run_lock.is_shared(item, play_hosts) and run_lock.is_first(item, host, play_hosts)
+            and any(found.get(one, {}).get(item["name"], {}).get("live") != item["release"]
+                    for one in item["hosts"] if one in play_hosts)]
+
+
 class FilterModule:
     def filters(self):
-        return {"apps_of": apps_of, "django_pending": django_pending, "vue_of": vue_of, "static_of": static_of}
+        return {"apps_of": apps_of, "django_pending": django_pending, "vue_of": vue_of, "static_of": static_of,
+                "shared_of": shared_of}

@@ -5,12 +5,15 @@
 
 The lock belongs to a run, that is to a process of the controller. It is taken by the first step that changes something
 and given back by the last one, or by the one that fails. A run that died has left it: its controller sees that the
-process is gone; anybody else takes it over after ``STALE`` seconds without a sign of life.
+process is gone; anybody else takes it over after ``STALE`` seconds without a sign of life. A module that works for
+longer gives one every minute.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,8 +25,13 @@ from ansible_collections.frontdesk.webstack.plugins.module_utils.files import lo
 NAME = "lock.json"
 #: seconds; longer than any step between two modules, such as a site's build on the controller
 STALE = 900
+#: seconds between the signs of life of a module at work
+BEAT = 60
 #: what tells one run from another
 _RUN = ("controller", "pid", "started")
+#: the locks that this process has, and the one thread that keeps them
+_kept: dict[Path, Mapping[str, Any]] = {}
+_keeper: list[threading.Thread] = []
 
 
 class Busy(Exception):
@@ -50,15 +58,19 @@ def acquire(root: str | Path, name: str, run: Mapping[str, Any]) -> str:
             if not (stale or run.get("break") or any(_same(owner, dead) for dead in run.get("dead") or [])):
                 raise Busy(name, owner)
             said = f"{name}: the run of {owner.get('who')} that began {owner.get('since')} did not come to its end."
-        since = owner["since"] if mine else record.now()
-        write_file(path, json.dumps({"app": name, "who": run.get("who"), **{key: run.get(key) for key in _RUN},
-                                     "since": since, "seen": record.now(), "beat": int(time.time())}) + "\n", 0o644)
+        _write(path, {"app": name, "who": run.get("who"), **{key: run.get(key) for key in _RUN},
+                      "since": owner["since"] if mine else record.now()})
+    _kept[path] = run
+    if not _keeper:
+        _keeper.append(threading.Thread(target=_keep, daemon=True))
+        _keeper[0].start()
     return said
 
 
 def release(root: str | Path, run: Mapping[str, Any]) -> None:
     """Give the lock back where this run has it."""
     path = Path(root) / NAME
+    _kept.pop(path, None)
     if not path.exists():
         return
     with _alone(path):
@@ -87,6 +99,25 @@ def acquire_all(records: Iterable[Mapping[str, Any]], names: Iterable[str], run:
 def release_all(records: Iterable[Mapping[str, Any]], run: Mapping[str, Any]) -> None:
     for item in records if run else []:
         release(item["root"], run)
+
+
+def _keep() -> None:
+    while True:
+        time.sleep(BEAT)
+        for path in list(_kept):
+            with contextlib.suppress(OSError):
+                _beat(path)
+
+
+def _beat(path: Path) -> None:
+    with _alone(path):
+        owner, run = _read(path), _kept.get(path)
+        if owner and run and _same(owner, run):
+            _write(path, owner)
+
+
+def _write(path: Path, owner: Mapping[str, Any]) -> None:
+    write_file(path, json.dumps({**owner, "seen": record.now(), "beat": int(time.time())}) + "\n", 0o644)
 
 
 def _alone(path: Path):

@@ -219,6 +219,13 @@ def held(app: Mapping[str, Any]) -> bool:
     return record.is_held(found, app["release"])
 
 
+def records(apps: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return of each app in the folders of ``apps``, asked for or not, what is live and what is held back."""
+    paths = [path for folder in {Path(app["root"]).parent for app in apps} for path in folder.glob("*/record.json")]
+    found = {path.parent.name: record.read(path, path.parent.name) for path in paths}
+    return {name: {"live": item["live"], "held": item["held"]} for name, item in found.items()}
+
+
 def in_use(app: Mapping[str, Any]) -> set[str]:
     """Return the IDs of the live release and of the one before it, as the app's record has them."""
     # What starts at boot counts too: a run that was killed in the switch has not written the record yet.

@@ -1,10 +1,11 @@
 # Copyright (c) 2026 the frontdesk.webstack authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``record.json`` of an app: what is live, what was, what failed and why, and what is held back.
+"""``record.json`` of an app: what is live, what was, what failed and why, what is held back, what is taken back.
 
 A release that somebody has left by hand (a rollback, say) is held: a run that wants it because the inventory does not
-know yet leaves the app alone, until the app is deployed by its name or something else is wanted.
+know yet leaves the app alone, until the app is deployed by its name or something else is wanted. Migrations that a
+rollback takes back are noted with its switch, until all of them are: it may be stopped in between.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ def read(path: Path, name: str) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["schema"] == SCHEMA and record["app"] == name and isinstance(record["history"], list):
-            record.setdefault("held", None)
+            for key in ("held", "reversing"):
+                record.setdefault(key, None)
             return record
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return {"schema": SCHEMA, "app": name, "live": None, "previous": None, "held": None, "history": []}
+    return {"schema": SCHEMA, "app": name, "live": None, "previous": None, "held": None, "reversing": None,
+            "history": []}
 
 
 def write(path: Path, record: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ from ansible_collections.frontdesk.webstack.plugins.module_utils import (
 from ansible_collections.frontdesk.webstack.plugins.module_utils.python_release import Release, ReleaseError
 
 #: how long a release that was good before is watched, in seconds; or its own `health.watch`, where that is less
-WATCH = 1
+WATCH = 0.5
 
 
 class CannotGoBack(Exception):
@@ -63,9 +63,12 @@ def _lasting(unit: str, name: str) -> bool:
     return unit in (f"webstack-{name}.socket", f"webstack-{name}-http.service")
 
 
-def go_back(root: str, name: str, target: str, keep: int, run: Mapping[str, Any], lock_it: bool,
-            systemd: service.Systemd | None = None) -> service.Result:
-    """Switch to ``target``. Raises CannotGoBack, deploy_lock.Busy and service.Failed; nothing has changed then."""
+def go_back(root: str, name: str, target: str, keep: int, run: Mapping[str, Any], lock_it: bool, left: str = "",
+            reversing: Mapping[str, Any] | None = None, systemd: service.Systemd | None = None) -> service.Result:
+    """Switch to ``target``. Raises CannotGoBack, deploy_lock.Busy and service.Failed; nothing has changed then.
+
+    ``left`` was live when this was decided; ``reversing`` are the migrations that are taken back afterwards.
+    """
     systemd = systemd or service.Systemd()
     folder = Path(root, "apps", name)
     if lock_it:
@@ -75,6 +78,10 @@ def go_back(root: str, name: str, target: str, keep: int, run: Mapping[str, Any]
             found = record.read(folder / "record.json", name)
             if not found["live"]:
                 raise CannotGoBack(f"{name}: nothing is live on this host.")
+            if left and found["live"] != left:
+                raise CannotGoBack(f"{name}: release {found['live']} has gone live, when it was {left} that was to be "
+                                   "left. Nothing was changed on this host. Look at it with status.yml, and run this "
+                                   "again.")
             item = wanted(name, target, found["live"])
             env: dict[str, str] = {}
             if item["by_hand"]:
@@ -82,11 +89,14 @@ def go_back(root: str, name: str, target: str, keep: int, run: Mapping[str, Any]
                     env = env_file.parse_env_file(Path(item["env_file"]).read_text(encoding="utf-8"))
             one = service.Service(item, env, systemd, keep)
             one.who, one.reason, one.by_hand_choice = str(run.get("who") or ""), "rollback", True
-            one.watch = min(WATCH, one.watch)
+            one.watch, one.reversing = min(WATCH, one.watch), reversing
             if one.observe(systemd.show("webstack-*", "webstack_*")):
                 _switch(one, systemd)
+            elif one.record["reversing"] != reversing:  # begun anew, or left as it is
+                _note_reversing(folder, name, reversing)
     finally:
-        deploy_lock.release(folder, run)
+        if lock_it:
+            deploy_lock.release(folder, run)
     if one.record["held"]:
         one.result.held = one.record["held"]["version"] or one.record["held"]["release"]
     return one.result
@@ -136,6 +146,24 @@ def reverse(root: str, name: str, code: str, targets: list[tuple[str, str]], dry
     return said
 
 
+def take_back(root: str, name: str, reversing: Mapping[str, Any]) -> list[str]:
+    """Take the migrations of ``reversing`` (`code`, `reverse`, `gone`) back; noted until it is done."""
+    folder = Path(root, "apps", name)
+    with service.alone():
+        _note_reversing(folder, name, reversing)
+    # First: a release that is deployed again after a failure in the middle migrates again.
+    forget_migrations(root, name, set(reversing["gone"]))
+    said = reverse(root, name, reversing["code"], [(label, to) for label, to in reversing["reverse"]], False)
+    with service.alone():
+        _note_reversing(folder, name, None)
+    return said
+
+
+def _note_reversing(folder: Path, name: str, reversing: Mapping[str, Any] | None) -> None:
+    path = folder / "record.json"
+    record.write(path, {**record.read(path, name), "reversing": reversing})
+
+
 def forget_migrations(root: str, name: str, gone: set[str]) -> None:
     """Note that the releases which have one of the migrations ``gone`` are not migrated any more."""
     for path in Path(root, "apps", name, "releases").glob("*/release.json"):
@@ -160,7 +188,8 @@ def status(root: str) -> dict[str, list[dict[str, Any]]]:
                       if event["event"] == "live" and event["release"] == found["live"]), "")
         apps.append({
             "app": name, "live": found["live"], "version": live.get("version", ""), "commit": live.get("commit", ""),
-            "since": since, "previous": found["previous"], "held": found["held"], "releases": releases,
+            "since": since, "previous": found["previous"], "held": found["held"],
+            "reversing": found["reversing"], "releases": releases,
             "state": _state(name, found["live"]), "lock": _owner(path.parent), **_server(name, found["live"]),
             "history": found["history"][-10:]})
     return {"apps": apps, "vue": _sites(Path(root, "vue")), "static": _sites(Path(root, "static"))}
@@ -220,6 +249,7 @@ def _sites(root: Path) -> list[dict[str, Any]]:
             if re.fullmatch(r"[0-9a-f]+", path.stem):
                 with contextlib.suppress(OSError, ValueError, KeyError):
                     made[path.stem] = json.loads(path.read_text(encoding="utf-8"))["at"]
-        result.append({"name": folder.name, "live": live,
+        held = service.read(folder / ".webstack" / "held") or ""
+        result.append({"name": folder.name, "live": live, "held": held if held != live else "",
                        "releases": sorted(made, key=lambda release: made[release], reverse=True)})
     return result

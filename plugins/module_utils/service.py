@@ -21,7 +21,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +155,8 @@ def trial_unit(text: str, name: str, kind: str, folder: Path, exec_start: list[s
         lines.append(line)
         if line == "[Unit]":
             lines.append(f"Description={name}: trial of release %i ({kind})")
+            if exec_start is None:
+                lines.append("CollectMode=inactive-or-failed")  # nobody waits for its end
         if line == "[Service]":
             lines += ["Restart=no", f"TimeoutStartSec={timeout}", "TimeoutStopSec=5",
                       f"SyslogIdentifier=webstack_{kind}-{name}", f"StandardOutput=truncate:{folder}/{kind}.log",
@@ -208,6 +210,8 @@ class Service:
         #: of the event in the record: why, and by whom
         self.reason = ""
         self.who = ""
+        #: the migrations that are to be taken back after the switch
+        self.reversing: Mapping[str, Any] | None = None
         #: whether this is the choice of a person and not the inventory's
         self.by_hand_choice = wanted.get("asked") == "version"
 
@@ -480,7 +484,9 @@ class Service:
                 raise Failed(f"{problem}\n{self.wanted['server']} says:\n"
                              f"{self._clean(_tail(read(self.trial / 'probe.log') or ''))}")
         finally:
-            self.systemd.stop(f"webstack_probe-{self.name}.socket", unit)
+            # What comes next need not wait for the end of the trial's workers.
+            self.systemd.stop(f"webstack_probe-{self.name}.socket")
+            self.systemd.run("stop", "--no-block", unit)
 
     def _ask(self, address: str, content: bool = True) -> str:
         """Ask for the health path; return what is wrong, or nothing. The old release may answer: without `content`."""
@@ -738,6 +744,7 @@ class Service:
         if self.record["live"] != self.release:
             self._hold()
             record.note(self.record, self.release, "live", self.reason, self._version())
+            self.record["reversing"] = self.reversing
             self._write_record()
         self._prune()
         if self.router in self.units and not self.systemd.start(self.router):
@@ -809,17 +816,20 @@ def read(path: Path) -> str | None:
 
 
 def apply(records: list[Mapping[str, Any]], environments: Mapping[str, Mapping[str, str]], *, keep: int = 5,
-          check_mode: bool = False, run: Mapping[str, Any] | None = None, locks: Iterable[str] = (),
+          check_mode: bool = False, run: Mapping[str, Any] | None = None, locks: Collection[str] = (),
           log_days: int | None = None, systemd: Systemd | None = None) -> list[Result]:
     """Bring all services to their releases. All that change are proven first, then they are switched one by one.
 
-    ``run`` and ``locks`` say for whom and of which apps the deploy lock is taken. Raises deploy_lock.Busy.
+    ``run`` and ``locks`` say for whom and of which apps the deploy lock is taken, and given back. Raises
+    deploy_lock.Busy.
     """
     systemd, run = systemd or Systemd(), run or {}
     # Before waiting for another run on this host: of one app there is to be one run at a time.
     said = [] if check_mode else deploy_lock.acquire_all(filter(_is_to_switch, records), locks, run)
     try:
         with contextlib.nullcontext() if check_mode else alone():
+            if not check_mode:  # the other run may have changed what is live
+                said += deploy_lock.acquire_all(filter(_is_to_switch, records), locks, run)
             services = [Service(wanted, environments.get(wanted["name"], {}), systemd, keep) for wanted in records]
             if services and log_days:
                 services[0].result.changes += processes.keep_logs(log_days, systemd, check_mode)
@@ -838,7 +848,7 @@ def apply(records: list[Mapping[str, Any]], environments: Mapping[str, Mapping[s
                 _change(changed, systemd)
                 changed[0].result.changes += said
     finally:
-        deploy_lock.release_all([] if check_mode else records, run)
+        deploy_lock.release_all([] if check_mode else [item for item in records if item["name"] in locks], run)
     # Alone or not: what the next run does need not wait for a worker's last task.
     processes.wait([service.processes for service in services], systemd)
     return [service.result for service in services]

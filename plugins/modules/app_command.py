@@ -35,10 +35,8 @@ options:
     description: How many seconds it may take.
     type: int
     default: 3600
-  root:
-    description: The folder of releases, C(webstack_root).
-    type: path
-    default: /srv/webstack
+extends_documentation_fragment:
+  - frontdesk.webstack.common.root
 attributes:
   check_mode:
     description: The command is not run in check mode.

@@ -24,10 +24,6 @@ options:
     type: str
     choices: [query, databases, packed, unpacked, stopped, swapped, started]
     required: true
-  root:
-    description: The folder of releases, C(webstack_root).
-    type: path
-    default: /srv/webstack
   app:
     description: The app to stop or to start.
     type: str
@@ -54,10 +50,9 @@ options:
     description: Whether this host holds the deploy lock of the app.
     type: bool
     default: false
-  run:
-    description: Which run this is, for the deploy lock. In a task leave it out.
-    type: dict
-    default: {}
+extends_documentation_fragment:
+  - frontdesk.webstack.common.root
+  - frontdesk.webstack.common.run
 attributes:
   check_mode:
     description: Does nothing but V(query) and V(databases).

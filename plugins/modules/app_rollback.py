@@ -24,13 +24,10 @@ options:
     description: ID of the release to go back to. It was live before.
     type: str
     required: true
-  root:
-    description: The folder of releases, C(webstack_root).
-    type: path
-    default: /srv/webstack
   state:
     description:
-      - With V(live) the release is switched to.
+      - With V(live) the release is switched to. Migrations that are taken back afterwards (O(reverse)) are noted with
+        the switch.
       - With V(reversible) it is only asked whether O(reverse) can be done.
       - With V(reversed) the migrations are taken back.
     type: str
@@ -50,18 +47,22 @@ options:
     type: list
     elements: str
     default: []
+  left:
+    description: ID of the release that has to be live; where it is another one by now, nothing is changed.
+    type: str
+    default: ""
   keep:
     description: How many releases' configurations are kept.
     type: int
     default: 5
-  first:
-    description: Whether the app's deploy lock is on this host.
+  lock:
+    description: Whether to take the app's deploy lock on this host for the switch. Otherwise
+      M(frontdesk.webstack.deploy_lock) has taken it.
     type: bool
     default: false
-  run:
-    description: Which run this is, for the deploy lock. In a task leave it out.
-    type: dict
-    default: {}
+extends_documentation_fragment:
+  - frontdesk.webstack.common.root
+  - frontdesk.webstack.common.run
 attributes:
   check_mode:
     description: Says that the release would be switched to.
@@ -109,13 +110,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.frontdesk.webstack.plugins.module_utils import deploy_lock, python_release, rollback, service
 
 
+def _reversing(options):
+    targets = [[str(label), str(migration)] for label, migration in options["reverse"]]
+    return {"code": options["code"], "reverse": targets, "gone": options["gone"]} if targets else None
+
+
 def _migrations(module, options):
-    targets = [(str(label), str(migration)) for label, migration in options["reverse"]]
+    root, app, reversing = options["root"], options["app"], _reversing(options)
     dry = options["state"] == "reversible" or module.check_mode
-    if not dry:
-        # First: a release that is deployed again after a failure in the middle migrates again.
-        rollback.forget_migrations(options["root"], options["app"], set(options["gone"]))
-    said = rollback.reverse(options["root"], options["app"], options["code"], targets, dry)
+    said = rollback.reverse(root, app, options["code"], reversing["reverse"], True) if dry else (
+        rollback.take_back(root, app, reversing))
     module.exit_json(changed=not dry, said=said)
 
 
@@ -123,7 +127,7 @@ def _switch(module, options):
     if module.check_mode:
         module.exit_json(changed=True, changes=[f"release -> {options['release']}"])
     result = rollback.go_back(options["root"], options["app"], options["release"], options["keep"], options["run"],
-                              options["first"])
+                              options["lock"], options["left"], _reversing(options))
     module.exit_json(changed=bool(result.changes), changes=result.changes, held=result.held,
                      **({"diff": result.diff} if module._diff else {}))
 
@@ -141,7 +145,8 @@ def main() -> None:
             "reverse": {"type": "list", "elements": "list", "default": []},
             "gone": {"type": "list", "elements": "str", "default": []},
             "keep": {"type": "int", "default": 5},
-            "first": {"type": "bool", "default": False},
+            "left": {"type": "str", "default": ""},
+            "lock": {"type": "bool", "default": False},
             "run": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,

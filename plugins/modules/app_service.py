@@ -17,6 +17,7 @@ description:
     old instance finishes its requests and stops.
   - What goes wrong before the switch leaves the old release alone in service; what goes wrong after it is undone. All
     services that change are tried before the first of them is switched.
+  - An app that several hosts of the play have is locked by M(frontdesk.webstack.deploy_lock), before and after.
   - Takes all services of a host in one call. The records come from the filter P(frontdesk.webstack.services_of#filter).
 options:
   services:
@@ -66,15 +67,9 @@ options:
   log_days:
     description: How many days the journal of the apps is kept; without this option it is left as it is.
     type: int
-  run:
-    description: Which run this is, for the deploy lock. In a task leave it out.
-    type: dict
-    default: {}
-  locks:
-    description: The apps whose deploy lock is on this host. In a task leave it out.
-    type: list
-    elements: str
-    default: []
+extends_documentation_fragment:
+  - frontdesk.webstack.common.run
+  - frontdesk.webstack.common.locks
 attributes:
   check_mode:
     description: Can run in check mode without changing anything.

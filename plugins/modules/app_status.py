@@ -12,11 +12,8 @@ short_description: Say what runs on a host
 version_added: 0.2.0
 description:
   - Reads the records of all apps, and of the Vue sites and static files that nginx hands out. Changes nothing.
-options:
-  root:
-    description: The folder of releases, C(webstack_root).
-    type: path
-    default: /srv/webstack
+extends_documentation_fragment:
+  - frontdesk.webstack.common.root
 attributes:
   check_mode:
     description: Changes nothing.
@@ -49,6 +46,7 @@ apps:
     since: {description: "When it went live (UTC).", type: str}
     previous: {description: "ID of the release before it.", type: str}
     held: {description: "What is held back, since when, and by whom.", type: dict}
+    reversing: {description: "The migrations that a rollback, which was stopped, has not taken back yet.", type: dict}
     state: {description: "What systemd says of the live instance.", type: str, sample: active}
     server: {description: "Name of the app server.", type: str}
     framework: {description: "What the app is made with.", type: str}
@@ -57,7 +55,7 @@ apps:
     releases: {description: "Its releases on the host, the last one that was live first.", type: list, elements: dict}
     history: {description: "The last ten events.", type: list, elements: dict}
 vue:
-  description: The Vue sites, with the live release and the others.
+  description: The Vue sites, with the live release, the one that is held back, and all.
   returned: always
   type: list
   elements: dict

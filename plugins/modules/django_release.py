@@ -36,6 +36,9 @@ options:
     description: Whether settings with C(DEBUG) on are refused.
     type: bool
     default: true
+extends_documentation_fragment:
+  - frontdesk.webstack.common.run
+  - frontdesk.webstack.common.locks
 attributes:
   check_mode:
     description: Does nothing and says what was not checked.

@@ -45,15 +45,9 @@ options:
     description: How many releases of an app stay.
     type: int
     default: 5
-  run:
-    description: Which run this is, for the deploy lock. In a task leave it out.
-    type: dict
-    default: {}
-  locks:
-    description: The apps whose deploy lock is on this host. In a task leave it out.
-    type: list
-    elements: str
-    default: []
+extends_documentation_fragment:
+  - frontdesk.webstack.common.run
+  - frontdesk.webstack.common.locks
 attributes:
   check_mode:
     description: Says what would be made.
@@ -92,6 +86,10 @@ held:
   type: list
   elements: str
   returned: always
+records:
+  description: Of all apps on the host, by name, the ID of the live release and what is held back.
+  type: dict
+  returned: always
 said:
   description: What is to be said of a lock that a run which died had left.
   type: list
@@ -125,6 +123,7 @@ def _query(releases):
     held = [release.app["name"] for release in releases if logic.held(release.app)]
     return {
         "held": held,
+        "records": logic.records(release.app for release in releases),
         "in_use": {release.app["name"]: sorted(logic.in_use(release.app)) for release in releases},
         "missing_packages": logic.missing_packages(logic.packages_of([release.app for release in releases])),
         "unfinished": [release.app["name"] for release in releases if release.app["name"] not in held

@@ -68,14 +68,30 @@ missing_static:
   type: list
   elements: str
   returned: always
+held:
+  description: Of each Vue site that is left alone although it differs, why.
+  type: list
+  elements: str
+  returned: always
 """
 
 import os
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.frontdesk.webstack.plugins.module_utils import files
 from ansible_collections.frontdesk.webstack.plugins.module_utils import site_files as logic
+
+
+def why_held(site):
+    """Say why a site is left alone although it differs, or nothing."""
+    root = Path(site["root"])
+    left, live = logic.held(root), os.path.basename(os.path.realpath(root / "current"))
+    if site["asked"] or left != site["release"] or left == live:
+        return ""
+    return (f"{site['origin']}: release {left} is held back, because somebody went to release {live} by hand. Write in "
+            f"the inventory what should run, or run `deploy.yml -e app={site['name']}`.")
 
 
 def main():
@@ -102,6 +118,7 @@ def main():
               "missing_static": [app["name"] for app in static]}
     for site in module.params["vue"] if not module.check_mode else []:
         logic.let_go(site)
+    result["held"] = [text for text in map(why_held, module.params["vue"]) if text]
     if module.params["state"] == "here":
         vue, static = [], [app for app in static if logic.static_is_here(app)] if not module.check_mode else []
         here = [app["name"] for app in static]

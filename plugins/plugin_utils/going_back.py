@@ -17,6 +17,7 @@ class NoWayBack(Exception):
 def choose(name: str, wanted: str, migrations: str, states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what is to be done: `release`, `version`, `left`, `hosts`, `vue`, `static` (hosts), `first`, `reverse`.
 
+    `lives` is what each host leaves; `lock` is the host whose lock is taken for all steps, "" where one step does all.
     ``wanted`` is the ID (or its beginning) or the version of a release, or "" for the one before the live one.
     ``migrations`` is "", "leave", "reverse" or "APPLABEL.MIGRATION". ``states`` are the hosts' answers. Raises
     NoWayBack.
@@ -30,31 +31,64 @@ def choose(name: str, wanted: str, migrations: str, states: Mapping[str, Mapping
                        | {site["name"] for state in states.values() for site in state["vue"]})
         raise NoWayBack(f"app: {name!r} runs on none of these hosts. They have {', '.join(known) or 'no apps'}.")
     result: dict[str, Any] = {"app": name, "release": "", "version": "", "left": "", "hosts": [], "first": "",
-                              "reverse": [], "code": "", "gone": [],
+                              "reverse": [], "code": "", "gone": [], "lives": {}, "lock": "",
                               "static": [host for host, state in states.items()
                                          if any(item["name"] == name for item in state["static"])] if apps else []}
     if apps:
         result.update(_app(name, wanted, migrations, apps))
+        if result["reverse"] or len({*result["hosts"], *result["static"]}) > 1:
+            result["lock"] = result["hosts"][0]
     # An app and a Vue site may have the same name: it is the app that is meant.
     result["vue"] = _site(name, wanted, sites) if sites and not apps else {}
     return result
 
 
+def compare(decided: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+    """Raise NoWayBack where ``decided`` is not what would be chosen now: a run that came before has changed it."""
+    if any(decided.get(key) != value for key, value in plan.items()):
+        lives = ", ".join(f"{host} runs {live}" for host, live in plan["lives"].items())
+        raise NoWayBack(f"{plan['app']}: has been changed by another run since this one looked: {lives}. Nothing was "
+                        "changed here. Look at it with status.yml, and run this again.")
+
+
 def _app(name: str, wanted: str, migrations: str, apps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     first = next(iter(apps))
+    stopped = next((host for host, app in apps.items() if app["reversing"]), "")
+    if stopped and migrations != "leave":
+        return _finish(name, wanted, migrations, stopped, apps)
     if not wanted and len({app["live"] for app in apps.values()}) > 1:
         # A rollback that came to half of the hosts, say: what came before is another release on each.
         lives = ", ".join(f"{host} runs {app['live']} ({app['version']})" for host, app in apps.items())
         raise NoWayBack(f"{name}: {lives}. Name the release that all of them shall run: `-e release=ID`.")
     target = _target(name, wanted, apps[first])
+    migrating = next((host for host, app in apps.items() if any(item["migrated"] for item in app["releases"])), first)
+    return {**_everywhere(name, target, apps), "first": migrating,
+            **_migrations(name, migrations, target, apps[migrating])}
+
+
+def _finish(name: str, wanted: str, migrations: str, stopped: str, apps: Mapping[str, Mapping[str, Any]]
+            ) -> dict[str, Any]:
+    """Return the end of a rollback that was stopped before all migrations were taken back."""
+    app = apps[stopped]
+    target = _target(name, app["live"], app)
+    if not migrations or wanted and _target(name, wanted, app) != target:
+        raise NoWayBack(
+            f"{name}: a rollback to release {app['live']} was stopped before {', '.join(app['reversing']['gone'])} had "
+            f"been taken back. Finish it: `-e release={app['live']} -e migrations=reverse`; or deploy what should run; "
+            "or write `-e migrations=leave`, where the code gets on with the database as it is.")
+    return {**_everywhere(name, target, apps), "first": stopped, **app["reversing"]}
+
+
+def _everywhere(name: str, target: Mapping[str, Any], apps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the hosts leave for ``target``, which all of them have to have."""
+    first = next(iter(apps))
     for host, app in apps.items():
         good = {item["release"] for item in app["releases"] if item["good"]}
         if target["release"] not in good:
             raise NoWayBack(f"{name}: {host} does not have release {target['release']}, to which {first} goes back. "
                             f"It has {_listed(app)}. Name one that all hosts have: `-e release=ID`.")
-    migrating = next((host for host, app in apps.items() if any(item["migrated"] for item in app["releases"])), first)
     return {"release": target["release"], "version": target["version"], "left": apps[first]["live"],
-            "hosts": list(apps), "first": migrating, **_migrations(name, migrations, target, apps[migrating])}
+            "hosts": list(apps), "lives": {host: app["live"] for host, app in apps.items()}}
 
 
 def _target(name: str, wanted: str, app: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -121,8 +155,8 @@ def _migrations(name: str, how: str, target: Mapping[str, Any], app: Mapping[str
                         "`-e migrations=leave`, or restore a backup.")
     if how == "reverse":
         labels = dict.fromkeys(one.partition(".")[0] for one in reversed(later))
-        reverse = [(label, next((one.partition(".")[2] for one in reversed(known)
-                                 if one.partition(".")[0] == label), "zero")) for label in labels]
+        reverse = [[label, next((one.partition(".")[2] for one in reversed(known)
+                                 if one.partition(".")[0] == label), "zero")] for label in labels]
         return {"reverse": reverse, "code": code["release"], "gone": later}
     label, dot, migration = how.partition(".")
     names = [one for one in applied if one.partition(".")[0] == label]
@@ -130,7 +164,7 @@ def _migrations(name: str, how: str, target: Mapping[str, Any], app: Mapping[str
     if not dot or not (match or migration == "zero"):
         raise NoWayBack(f"migrations: is {how!r}. Write leave, reverse or one of {', '.join(names or applied)}.")
     last = names.index(match[0]) if match else -1
-    return {"reverse": [(label, match[0].partition(".")[2] if match else "zero")], "code": code["release"],
+    return {"reverse": [[label, match[0].partition(".")[2] if match else "zero"]], "code": code["release"],
             "gone": names[last + 1:]}
 
 

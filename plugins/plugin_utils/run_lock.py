@@ -8,9 +8,38 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+
+class RunAction(ActionBase):
+    """Run the module of this name, and tell it which run this is."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def arguments(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the module; raises AnsibleError."""
+        return dict(self._task.args)
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        module = f"frontdesk.webstack.{self._task.action.rpartition('.')[2]}"
+        try:
+            arguments = self.arguments(task_vars)
+        except AnsibleError as error:
+            return {**result, "failed": True, "msg": str(error)}
+        try:
+            result.update(with_lock(
+                lambda run: self._execute_module(module_name=module, module_args={**arguments, "run": run},
+                                                 task_vars=task_vars), this_run(task_vars, self._templar)))
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
 
 
 def this_run(task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:
@@ -28,8 +57,16 @@ def this_run(task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:
 def names_to_lock(records: list[Mapping[str, Any]], task_vars: Mapping[str, Any]) -> list[str]:
     """Return the apps that this host decides about: those whose first host in this play it is."""
     here, play = task_vars["inventory_hostname"], task_vars["ansible_play_hosts_all"]
-    return [record["name"] for record in records
-            if next((host for host in record.get("hosts") or [here] if host in play), here) == here]
+    return [record["name"] for record in records if is_first(record, here, play)]
+
+
+def is_first(record: Mapping[str, Any], here: str, play: Collection[str]) -> bool:
+    return next((host for host in record.get("hosts") or [here] if host in play), here) == here
+
+
+def is_shared(record: Mapping[str, Any], play: Collection[str]) -> bool:
+    """Say whether several hosts of the play have the app: one step on one of them cannot give its lock back."""
+    return len(set(record.get("hosts") or []) & set(play)) > 1
 
 
 def with_lock(execute: Callable[[Mapping[str, Any]], dict[str, Any]], run: dict[str, Any]) -> dict[str, Any]:

@@ -461,16 +461,17 @@ def services_of(plan: Mapping[str, Any], host: str, server: str) -> list[dict[st
 
     No server ("") means all that have no role of their own.
     """
-    records = [for_host(record, host) for record in _of(plan, host, server)]
+    records = [for_host(record, host) for record in of(plan, host, server)]
     return [{key: record[key] for key in _FOR_MODULE} for record in records]
 
 
 def environments_of(plan: Mapping[str, Any], host: str, server: str) -> dict[str, dict[str, str]]:
     """Return the environments of the services that were written by hand; the release stage writes those of apps."""
-    return {record["name"]: dict(record["env"]) for record in _of(plan, host, server) if record["by_hand"]}
+    return {record["name"]: dict(record["env"]) for record in of(plan, host, server) if record["by_hand"]}
 
 
-def _of(plan: Mapping[str, Any], host: str, server: str) -> list[Mapping[str, Any]]:
+def of(plan: Mapping[str, Any], host: str, server: str) -> list[Mapping[str, Any]]:
+    """Return the plan's own records of the services that ``server`` runs on ``host``."""
     names = plan["hosts"].get(host, {}).get("services", [])
     records = [plan["services"][name] for name in names]
     return [record for record in records

@@ -12,11 +12,13 @@ _COLUMNS = ("app", "host", "version", "release", "since", "state", "server", "no
 
 
 def collect(states: Mapping[str, Mapping[str, Any]], silent: Sequence[str] = ()) -> dict[str, Any]:
-    """Return ``{apps: [...], vue: [...], silent: [host]}``, one entry for each app or site and host."""
+    """Return ``{apps, vue, expiring, silent}``: an entry for each app, site or certificate and host, and hosts."""
     apps = [{"host": host, **app} for host, state in states.items() for app in state["apps"]]
     sites = [{"host": host, **site} for host, state in states.items() for site in state["vue"]]
     return {"apps": sorted(apps, key=lambda item: (item["app"], item["host"])),
-            "vue": sorted(sites, key=lambda item: (item["name"], item["host"])), "silent": list(silent)}
+            "vue": sorted(sites, key=lambda item: (item["name"], item["host"])), "silent": list(silent),
+            "expiring": [{"host": host, "what": text} for host, state in states.items()
+                         for text in state.get("expiring", ())]}
 
 
 def table(answer: Mapping[str, Any]) -> str:
@@ -27,10 +29,12 @@ def table(answer: Mapping[str, Any]) -> str:
     rows = [_COLUMNS]
     rows += [(app["app"], app["host"], app["version"] or "-", app["live"] or "-", app["since"] or "-",
               app["state"] or "-", app["server"] or "-", _note(app, live)) for app in answer["apps"]]
-    rows += [(site["name"], site["host"], "-", site["live"] or "-", "-", "-", "nginx", "") for site in answer["vue"]]
+    rows += [(site["name"], site["host"], "-", site["live"] or "-", "-", "-", "nginx",
+              f"{site['held']} held back" if site["held"] else "") for site in answer["vue"]]
     widths = [max(len(str(row[index])) for row in rows) for index in range(len(_COLUMNS))]
     lines = ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
              for row in rows]
+    lines += [f"{one['host']}: {one['what']}" for one in answer["expiring"]]
     lines += [f"{host}: no answer" for host in answer["silent"]]
     return "\n".join(lines)
 
@@ -41,6 +45,8 @@ def _note(app: Mapping[str, Any], live: Mapping[str, set[str]]) -> str:
         notes.append("differs between hosts")
     if app["held"]:
         notes.append(f"{app['held']['version'] or app['held']['release']} held back by {app['held']['by']}")
+    if app["reversing"]:
+        notes.append(f"not taken back yet: {', '.join(app['reversing']['gone'])}")
     if app["lock"]:
         notes.append(f"{app['lock']['who']} is deploying since {app['lock']['since']}")
     if app["history"] and app["history"][-1]["event"] == "failed":

@@ -13,7 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from . import run_lock
+from . import held, run_lock
 
 
 class UploadAction(ActionBase):
@@ -39,6 +39,8 @@ class UploadAction(ActionBase):
         query = arguments.get("state") in ("query", "here") or self._task.check_mode
         apps = arguments.get(self.LOCKS) or []
         try:
+            if arguments.get("state") != "query":
+                held.refuse(apps, task_vars)
             for name, fields in self.FIELDS.items():
                 records = [{field: record[field] for field in fields if record.get(field) is not None}
                            for record in arguments.get(name) or []]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from stack import ROOT, Stack, address, ask, ssh
@@ -43,7 +45,9 @@ def test_t7_answers(t7):
     status, headers, _text = ask(edge, f"/static/{style}", GUESTBOOK)
     assert status == 200 and headers["content-type"].startswith("text/css")
     run = fine(t7.play(), changed=0)
-    print(f"T7, second run: module runs {dict(Counter(host for host, _module in run.runs))}")
+    runs = Counter(host for host, _module in run.runs)
+    print(f"T7, second run: module runs {dict(runs)}")
+    assert max(runs.values()) <= 5
 
 
 @pytest.mark.parametrize("app", ["httpbin", "guestbook"])
@@ -67,6 +71,94 @@ def test_t7_app_hosts_let_only_the_edge_in(t7):
             assert "connected" in connect("t7-edge", app_host, port), "the edge itself cannot connect"
             other = "t7-app2" if app_host == "t7-app1" else "t7-app1"
             assert "TimeoutError" in connect(other, app_host, port), "another host was let in"
+
+
+def httpbin(colour: str) -> dict:
+    return {"flask_apps": [{
+        "name": "httpbin", "server": "uwsgi", "source": {"package": "httpbin==0.10.4"}, "callable": "httpbin:app",
+        "health": {"path": "/status/200", "watch": 6}, "env": {"COLOUR": colour}}]}
+
+
+def deploy(t7, colour: str):
+    return t7.play(playbook="playbooks/deploy.yml", variables={"app": "httpbin", **httpbin(colour)})
+
+
+def rollback(t7, **more):
+    return t7.play(playbook="playbooks/rollback.yml", variables={"app": "httpbin", **more})
+
+
+def live() -> str:
+    """Return what all hosts run; nobody has the lock."""
+    found = {json.loads(ssh(host, "cat /srv/webstack/apps/httpbin/record.json"))["live"]
+             for host in ("t7-app1", "t7-app2")}
+    assert len(found) == 1, found
+    assert "lock.json" not in ssh("t7-app1", "ls /srv/webstack/apps/httpbin")
+    return found.pop()
+
+
+def said(run) -> str:
+    assert run.code != 0, run.output[-6000:]
+    return " ".join(run.output.split())
+
+
+def test_t7_two_that_only_switch_do_not_mix(t7):
+    """The releases are there already, so nothing but the switch itself takes the lock, for both hosts."""
+    releases = {}
+    for colour in ("red", "green", "blue"):
+        fine(deploy(t7, colour))
+        releases[colour] = live()
+    with ThreadPoolExecutor() as pool:
+        runs = dict(zip(("red", "green"), pool.map(lambda colour: deploy(t7, colour), ("red", "green")), strict=True))
+    (won,) = [colour for colour, run in runs.items() if run.code == 0]
+    (lost,) = [run for run in runs.values() if run.code]
+    assert "httpbin: is being deployed by" in said(lost)
+    assert live() == releases[won]
+
+    # A rollback into the middle of a deploy.
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(deploy, t7, "blue")
+        while "lock.json" not in ssh("t7-app1", "ls /srv/webstack/apps/httpbin") and not running.done():
+            time.sleep(0.2)
+        assert "httpbin: is being deployed by" in said(rollback(t7, release=releases["green"]))
+        fine(running.result())
+    assert live() == releases["blue"]
+    run = fine(rollback(t7))
+    print(f"T7, rollback: module runs {dict(Counter(host for host, _module in run.runs))}")
+    assert live() == releases[won]
+
+
+def test_t7_the_lock_is_given_back_when_one_host_fails(t7):
+    before = live()
+    fine(deploy(t7, "white"))
+    white = live()
+    fine(rollback(t7))
+    venv = f"/srv/webstack/apps/httpbin/releases/{white}/venv"
+    ssh("t7-app2", f"sudo mv {venv} {venv}.away")
+    try:
+        assert f"there is no folder {venv}" in said(deploy(t7, "white"))
+    finally:
+        ssh("t7-app2", f"sudo mv {venv}.away {venv}")
+    assert "lock.json" not in ssh("t7-app1", "ls /srv/webstack/apps/httpbin")
+    assert "-e release=ID" in said(rollback(t7)), "half of a deploy is turned around"
+    fine(rollback(t7, release=before))
+    assert live() == before
+
+
+def test_t7_a_host_that_comes_later_does_not_get_what_is_held(t7):
+    before, record = live(), "/srv/webstack/apps/httpbin/record.json"
+    ssh("t7-app2", f"sudo mv {record} {record}.away")
+    try:
+        text = said(t7.play(variables=httpbin("blue")))
+        for words in ("flask_apps[0]", "is held back on app1 since", "app2 came to the app later", "-e app=httpbin"):
+            assert words in text, text[-6000:]
+        assert "No such file" in ssh("t7-app2", f"cat {record} 2>&1", check=False)
+    finally:
+        ssh("t7-app2", f"sudo mv {record}.away {record}")
+    assert live() == before
+    run = fine(t7.play(variables=httpbin("blue")), changed=0)
+    assert "is held back since" in " ".join(run.output.split()) and live() == before
+    fine(deploy(t7, "blue"))
+    assert live() != before
 
 
 def connect(host: str, app_host: str, port: str) -> str:

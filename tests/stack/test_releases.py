@@ -206,6 +206,28 @@ def test_migrations_between_want_a_word(web, debian):
     assert ask(address(web.host), "/api/health/", GUEST)[0] == 200
 
 
+def test_a_rollback_that_was_stopped_before_the_migrations_is_finished(web, debian):
+    first = web.record("guest")["previous"]
+    # Others can read, and that is all.
+    code = ("import sqlite3, time; database = sqlite3.connect('/srv/webstack/apps/guest/shared/db.sqlite3'); "
+            "database.execute('BEGIN IMMEDIATE'); time.sleep(600)")
+    ssh(web.host, f'sudo systemd-run --quiet --unit=test-writer python3 -c "{code}"')
+    try:
+        refused(web.play("rollback", app="guest", migrations="reverse"), "database is locked")
+    finally:
+        ssh(web.host, "sudo systemctl stop test-writer")
+    assert web.record("guest")["live"] == first and "entries_note" in tables(web)
+    assert web.record("guest")["reversing"]["gone"] == ["entries.0003_note"]
+    assert "lock.json" not in ssh(web.host, "ls /srv/webstack/apps/guest")
+    refused(web.play("rollback", app="guest"), "was stopped before entries.0003_note", f"-e release={first}")
+    assert "not taken back yet: entries.0003_note" in fine(web.play("status")).output
+    fine(web.play("rollback", app="guest", migrations="reverse"))
+    assert web.record("guest")["live"] == first and "entries_note" not in tables(web)
+    assert web.record("guest")["reversing"] is None
+    fine(web.play("deploy", app="guest"))
+    assert "entries_note" in tables(web)
+
+
 def test_status(web, debian, tmp_path):
     run = fine(web.play("status", status_file=str(tmp_path / "status.json")), changed=0)
     lines = [line for line in run.output.splitlines() if line.startswith(("shop ", "guest "))]

@@ -5,14 +5,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils import env_file, server_check, service, wsgi_probe
+from ansible_collections.frontdesk.webstack.plugins.module_utils import (
+    deploy_lock,
+    env_file,
+    record,
+    server_check,
+    service,
+    wsgi_probe,
+)
 
 HEALTH = {"path": "/", "status": [200], "host": "localhost", "https": False, "timeout": 2}
 UNIT = """\
@@ -202,3 +211,49 @@ def test_gunicorn_names():
     (found,) = server_check.check_gunicorn_text("g.py", text, known)
     assert (found["line"], "accesslog" in found["message"]) == (4, True)
     assert server_check.check_gunicorn_text("g.py", "workers = (\n", known)[0]["line"] == 1
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    """Return the record of an app whose release `a` is live, and one of which nothing else than its lock is tried."""
+    monkeypatch.setattr(service, "_LOCK", tmp_path / "lock")
+    monkeypatch.setattr(service, "Service", mock.Mock(side_effect=service.Failed("as far as this")))
+    item = {"name": "shop", "root": str(tmp_path / "shop"), "release": "a"}
+    live(item, "a")
+    return item
+
+
+def live(item, release):
+    found = record.read(Path(item["root"], "record.json"), "shop")
+    record.note(found, release, "live")
+    record.write(Path(item["root"], "record.json"), found)
+
+
+ONE = {"who": "ann", "controller": "boot 1", "pid": 1, "started": "1"}
+TWO = {**ONE, "who": "bob", "pid": 2}
+
+
+def test_nothing_to_switch_takes_no_lock(app):
+    deploy_lock.acquire(app["root"], "shop", TWO)
+    with pytest.raises(service.Failed, match="as far as this"):
+        service.apply([app], {}, run=ONE, locks=["shop"], systemd=mock.Mock())
+
+
+def test_what_has_gone_live_while_it_waited_takes_the_lock(app, monkeypatch):
+    @contextlib.contextmanager
+    def alone():
+        live(app, "b")
+        deploy_lock.acquire(app["root"], "shop", TWO)
+        yield
+
+    monkeypatch.setattr(service, "alone", alone)
+    with pytest.raises(deploy_lock.Busy, match="is being deployed by bob"):
+        service.apply([app], {}, run=ONE, locks=["shop"], systemd=mock.Mock())
+
+
+@pytest.mark.parametrize(("locks", "left"), [(["shop"], False), ([], True)])
+def test_the_lock_of_an_app_on_several_hosts_stays_until_all_are_done(app, locks, left):
+    deploy_lock.acquire(app["root"], "shop", ONE)
+    with pytest.raises(service.Failed):
+        service.apply([{**app, "release": "b"}], {}, run=ONE, locks=locks, systemd=mock.Mock())
+    assert Path(app["root"], "lock.json").exists() == left

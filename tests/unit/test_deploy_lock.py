@@ -12,9 +12,11 @@ import sys
 import time
 
 import pytest
+from ansible.errors import AnsibleError
 
+from ansible_collections.frontdesk.webstack.plugins.filter.plan import shared_of
 from ansible_collections.frontdesk.webstack.plugins.module_utils import deploy_lock as logic
-from ansible_collections.frontdesk.webstack.plugins.plugin_utils import run_lock
+from ansible_collections.frontdesk.webstack.plugins.plugin_utils import held, run_lock
 
 ONE = {"who": "ann@desk", "controller": "boot 1", "pid": 10, "started": "100"}
 TWO = {"who": "bob@ci", "controller": "boot 2", "pid": 10, "started": "100"}
@@ -79,6 +81,31 @@ def test_no_run_no_lock(tmp_path):
     assert not (tmp_path / "lock.json").exists()
 
 
+def test_a_module_at_work_gives_signs_of_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(logic, "BEAT", 0.02)
+    monkeypatch.setattr(logic, "_keeper", [])
+    path = tmp_path / "lock.json"
+    logic.acquire(tmp_path, "shop", ONE)
+    since = {**json.loads(path.read_text()), "since": "noon"}
+
+    def beats():
+        path.write_text(json.dumps({**since, "beat": 1}))
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            owner = json.loads(path.read_text())
+            if owner["beat"] > 1:
+                return owner
+            time.sleep(0.01)
+        return None
+
+    assert beats()["since"] == "noon"
+    since["pid"] = 11  # taken over by another run
+    assert beats() is None
+    since["pid"] = ONE["pid"]
+    logic.release(tmp_path, ONE)
+    assert beats() is None, "it is kept after it was given back"
+
+
 # -- the controller's half -------------------------------------------------------------------------------------------
 
 def test_the_first_host_of_the_play_decides():
@@ -88,6 +115,57 @@ def test_the_first_host_of_the_play_decides():
     assert run_lock.names_to_lock(records, {**play, "inventory_hostname": "two"}) == ["b", "c"]
     limited = {"ansible_play_hosts_all": ["two"], "inventory_hostname": "two"}
     assert run_lock.names_to_lock(records, limited) == ["a", "b", "c"]
+
+
+def test_what_one_step_on_one_host_cannot_give_back_is_shared():
+    plan = {"hosts": {name: {"services": ["a", "b", "c"]} for name in ("one", "two")}, "services": {
+        name: {"name": name, "root": f"/srv/{name}", "server": server, "hosts": hosts, "release": "new"} for name, server, hosts in (
+            ("a", "gunicorn", ["one", "two"]), ("b", "gunicorn", ["two"]), ("c", "uwsgi", ["two", "one"]))}}
+    a, c = {"name": "a", "root": "/srv/a"}, {"name": "c", "root": "/srv/c"}
+    assert shared_of(plan, "one", "gunicorn", ["one", "two"], {}) == [a]
+    assert shared_of(plan, "two", "gunicorn", ["one", "two"], {}) == []
+    assert shared_of(plan, "two", "uwsgi", ["one", "two"], {}) == [c]
+    # With a limit, one host does it all by itself.
+    assert shared_of(plan, "one", "gunicorn", ["one"], {}) == []
+
+
+@pytest.mark.parametrize("one, two, locked", [
+    ("new", "new", False), ("new", "old", True), ("old", "new", True), ("new", None, True), (None, None, True),
+])
+def test_nothing_is_locked_where_nothing_is_to_switch(one, two, locked):
+    item = {"name": "a", "root": "/srv/a", "server": "gunicorn", "hosts": ["one", "two"], "release": "new"}
+    plan = {"hosts": {name: {"services": ["a"]} for name in ("one", "two")}, "services": {"a": item}}
+    found = {host: {"a": {"live": live, "held": None}} if live else {} for host, live in (("one", one), ("two", two))}
+    assert bool(shared_of(plan, "one", "gunicorn", ["one", "two"], found)) == locked
+
+
+HELD = {"release": "new", "version": "v2", "at": "noon", "by": "ann@desk"}
+
+
+@pytest.mark.parametrize(("mine", "more", "refused"), [
+    (None, {}, True),
+    ({"live": "old", "held": None}, {}, True),
+    ({"live": "old", "held": HELD}, {}, False),  # it says so itself
+    ({"live": "new", "held": None}, {}, False),
+    (None, {"asked": "name"}, False),
+    (None, {"release": "newer"}, False),
+    (None, {"release": "old"}, False),
+])
+def test_what_is_held_on_one_host_is_not_given_to_another(mine, more, refused):
+    record = {"name": "shop", "origin": "flask_apps[0]", "release": "new", "hosts": ["app1", "app2", "app3"], **more}
+    variables = {"inventory_hostname": "app1", "ansible_play_hosts_all": ["app1", "app2"], "hostvars": {
+        "app1": {"python_app_found": {"records": {"shop": mine} if mine else {}}},
+        "app2": {"python_app_found": {"records": {"shop": {"live": "old", "held": HELD}}}}, "app3": {}}}
+    if not refused:
+        held.refuse([record], variables)
+        return
+    with pytest.raises(AnsibleError) as caught:
+        held.refuse([record], variables)
+    for word in ("flask_apps[0]: v2 is held back on app2 since noon", "ann@desk", "app1 came to the app later",
+                 "-e app=shop"):
+        assert word in str(caught.value)
+    variables["hostvars"]["app2"] = {}
+    held.refuse([record], variables)
 
 
 class Templar:

@@ -23,7 +23,8 @@ def app(live="ccc", previous="bbb", releases=(), **more):
         release("aaa", "v1 0123456789", live_at="1"),
         release("ddd", "v4 0123456789", good=False, failed="no module named x\nmore")]
     return {"app": "shop", "live": live, "previous": previous, "releases": releases, "held": None, "history": [],
-            "lock": None, "since": "", "state": "active", "server": "gunicorn", "version": "v3", **more}
+            "reversing": None, "lock": None, "since": "", "state": "active", "server": "gunicorn", "version": "v3",
+            **more}
 
 
 def states(*apps, vue=(), static=()):
@@ -117,10 +118,10 @@ def test_migrations_between_are_named_and_the_choice_is_the_users():
 
 @pytest.mark.parametrize(("how", "reverse", "gone"), [
     ("leave", [], []),
-    ("reverse", [("shop", "zero"), ("app", "0001_initial")], [SECOND, THIRD]),
-    ("app.0001", [("app", "0001_initial")], [SECOND]),
-    ("app.0001_initial", [("app", "0001_initial")], [SECOND]),
-    ("app.zero", [("app", "zero")], [FIRST, SECOND]),
+    ("reverse", [["shop", "zero"], ["app", "0001_initial"]], [SECOND, THIRD]),
+    ("app.0001", [["app", "0001_initial"]], [SECOND]),
+    ("app.0001_initial", [["app", "0001_initial"]], [SECOND]),
+    ("app.zero", [["app", "zero"]], [FIRST, SECOND]),
 ])
 def test_how_to_go(how, reverse, gone):
     answer = choose(migrations=how, found=migrated())
@@ -151,6 +152,50 @@ def test_migrations_that_both_know_are_no_matter():
     assert choose(found=migrated(known=(FIRST, SECOND, THIRD)))["reverse"] == []
 
 
+def stopped(**more):
+    found = migrated()
+    found["host1"]["apps"][0] |= {
+        "live": "bbb", "previous": "ccc",
+        "reversing": {"code": "ccc", "reverse": [["app", "0001_initial"]], "gone": [SECOND]}, **more}
+    return found
+
+
+@pytest.mark.parametrize("wanted", ["", "bbb", "v2"])
+def test_a_rollback_that_was_stopped_is_finished_by_the_same_command(wanted):
+    answer = choose(wanted, "reverse", stopped())
+    assert (answer["release"], answer["first"], answer["code"]) == ("bbb", "host1", "ccc")
+    assert (answer["reverse"], answer["gone"]) == ([["app", "0001_initial"]], [SECOND])
+    assert (answer["lives"], answer["lock"]) == ({"host1": "bbb"}, "host1")
+
+
+def test_a_rollback_that_was_stopped_between_two_hosts_is_finished():
+    found = stopped() | {"host2": states(app())["host1"]}
+    answer = choose(migrations="reverse", found=found)
+    assert (answer["release"], answer["lives"]) == ("bbb", {"host1": "bbb", "host2": "ccc"})
+
+
+@pytest.mark.parametrize(("wanted", "migrations"), [("", ""), ("ccc", "reverse"), ("bbb", "")])
+def test_a_rollback_that_was_stopped_is_not_passed_by(wanted, migrations):
+    with pytest.raises(going_back.NoWayBack, match=rf"stopped before {SECOND}.*-e release=bbb -e migrations=reverse"):
+        choose(wanted, migrations, stopped())
+    assert choose("ccc", "leave", stopped())["release"] == "ccc"
+
+
+def test_the_lock_spans_what_takes_several_steps_or_hosts():
+    assert choose(found=states(app()))["lock"] == ""
+    assert choose()["lock"] == "host1"
+    assert choose(migrations="reverse", found=migrated())["lock"] == "host1"
+    edge = {"apps": [], "vue": [], "static": [{"name": "shop", "live": "ccc", "releases": ["ccc"]}]}
+    assert choose(found=states(app()) | {"edge1": edge})["lock"] == "host1"
+
+
+def test_what_was_decided_is_refused_when_it_is_something_else_by_now():
+    decided = {**choose(), "changed": False}
+    going_back.compare(decided, choose())
+    with pytest.raises(going_back.NoWayBack, match=r"shop: has been changed by another run.*host2 runs ddd"):
+        going_back.compare(decided, choose("aaa", found=states(app(), app(live="ddd"))))
+
+
 def test_a_vue_site():
     site = {"name": "web", "live": "b", "releases": ["b", "a"]}
     found = {"edge1": {"apps": [], "vue": [site], "static": []}, "edge2": {"apps": [], "vue": [site], "static": []}}
@@ -172,10 +217,12 @@ def test_static_files_go_with_the_app():
 
 def test_the_table_says_what_runs_where_and_what_is_odd():
     found = states(app(), app(live="bbb", held={"version": "v3", "release": "ccc", "by": "ann"},
-                              lock={"who": "bob", "since": "noon"}), vue=[{"name": "web", "live": "x", "releases": []}])
+                              lock={"who": "bob", "since": "noon"}),
+                   vue=[{"name": "web", "live": "x", "held": "y", "releases": []}])
+    found["host1"]["apps"][0]["reversing"] = {"gone": [SECOND]}
     answer = status.collect(found, ["host3"])
     assert [item["host"] for item in answer["apps"]] == ["host1", "host2"]
     text = status.table(answer)
-    for words in ("app", "ccc", "differs between hosts", "v3 held back by ann", "bob is deploying since noon", "web",
-                  "host3: no answer"):
+    for words in ("app", "ccc", "differs between hosts", "v3 held back by ann", "bob is deploying since noon",
+                  f"not taken back yet: {SECOND}", "web", "y held back", "host3: no answer"):
         assert words in text

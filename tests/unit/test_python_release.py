@@ -261,3 +261,13 @@ def test_a_link_in_the_place_of_a_folder_is_not_followed(tmp_path):
     with pytest.raises(logic.ReleaseError, match="is no folder"):
         logic.make_folder(tmp_path / "media", os.getuid(), os.getgid(), 0o755)
     assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_records_of_all_apps_of_the_host(tmp_path):
+    for name, held in (("shop", {"release": "b"}), ("blog", None)):
+        found = {"schema": 1, "app": name, "live": "a", "previous": None, "history": [], "held": held}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_text(json.dumps(found))
+    assert logic.records([{"root": str(tmp_path / "shop")}, {"root": str(tmp_path / "new")}]) == {
+        "shop": {"live": "a", "held": {"release": "b"}}, "blog": {"live": "a", "held": None}}
+    assert logic.records([]) == {}

@@ -14,7 +14,7 @@ from ansible_collections.frontdesk.webstack.plugins.module_utils import record a
 
 
 def check_schema(record):
-    assert set(record) == {"schema", "app", "live", "previous", "held", "history"}
+    assert set(record) == {"schema", "app", "live", "previous", "held", "reversing", "history"}
     assert record["schema"] == 1
     assert isinstance(record["app"], str)
     for key in ("live", "previous"):
@@ -53,7 +53,7 @@ def test_schema(tmp_path, record):
 def test_a_record_of_the_first_version_holds_nothing(tmp_path):
     old = {"schema": 1, "app": "shop", "live": "a", "previous": None, "history": []}
     (tmp_path / "record.json").write_text(json.dumps(old))
-    assert logic.read(tmp_path / "record.json", "shop") == {**old, "held": None}
+    assert logic.read(tmp_path / "record.json", "shop") == {**old, "held": None, "reversing": None}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 9}', "null"])

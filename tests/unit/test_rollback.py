@@ -9,7 +9,9 @@ import json
 
 import pytest
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils import record, rollback, service
+from ansible_collections.frontdesk.webstack.plugins.module_utils import deploy_lock, record, rollback, service
+
+ONE = {"who": "ann@desk", "controller": "boot 1", "pid": 10, "started": "100"}
 
 
 @pytest.fixture
@@ -90,7 +92,11 @@ def test_status_of_sites(host):
     for release, at in (("0a", "1"), ("0b", "2")):
         (site / ".webstack" / f"{release}.json").write_text(json.dumps({"at": at}))
     (site / "current").symlink_to("releases/0a")
-    assert rollback.status(str(host / "srv"))["vue"] == [{"name": "web", "live": "0a", "releases": ["0b", "0a"]}]
+    (found,) = rollback.status(str(host / "srv"))["vue"]
+    assert found == {"name": "web", "live": "0a", "held": "", "releases": ["0b", "0a"]}
+    for left, held in (("0b", "0b"), ("0a", "")):
+        (site / ".webstack" / "held").write_text(left)
+        assert rollback.status(str(host / "srv"))["vue"][0]["held"] == held
 
 
 def test_migrations_that_are_taken_back_are_not_done_any_more(host):
@@ -98,3 +104,56 @@ def test_migrations_that_are_taken_back_are_not_done_any_more(host):
     steps = {release: json.loads((host / "srv/apps/shop/releases" / release / "release.json").read_text())["steps"]
              for release in ("aaa", "bbb")}
     assert "migrated" in steps["aaa"] and "migrated" not in steps["bbb"]
+
+
+def reversing(host):
+    return record.read(host / "srv/apps/shop/record.json", "shop")["reversing"]
+
+
+def test_migrations_that_could_not_all_be_taken_back_stay_noted(host, monkeypatch):
+    monkeypatch.setattr(service, "_LOCK", host / "lock")
+    todo = {"code": "bbb", "reverse": [["app", "0001"]], "gone": ["app.0002"]}
+    calls = []
+
+    def reverse(*words):
+        assert reversing(host) == todo
+        calls.append(words)
+        if len(calls) == 1:
+            raise rollback.ReleaseError("shop", "the table is locked")
+        return ["done"]
+
+    monkeypatch.setattr(rollback, "reverse", reverse)
+    with pytest.raises(rollback.ReleaseError):
+        rollback.take_back(str(host / "srv"), "shop", todo)
+    assert reversing(host) == todo and rollback.status(str(host / "srv"))["apps"][0]["reversing"] == todo
+    assert rollback.take_back(str(host / "srv"), "shop", todo) == ["done"]
+    assert reversing(host) is None
+    assert calls[0] == calls[1] == (str(host / "srv"), "shop", "bbb", [("app", "0001")], False)
+
+
+def test_a_rollback_that_was_decided_on_another_release_is_refused(host, monkeypatch):
+    monkeypatch.setattr(service, "_LOCK", host / "lock")
+    before = (host / "srv/apps/shop/record.json").read_text()
+    with pytest.raises(rollback.CannotGoBack, match=r"bbb has gone live, when it was ccc.*Nothing was changed"):
+        rollback.go_back(str(host / "srv"), "shop", "aaa", 5, ONE, True, "ccc")
+    assert (host / "srv/apps/shop/record.json").read_text() == before
+    assert not (host / "srv/apps/shop/lock.json").exists()
+
+
+@pytest.mark.parametrize("lock_it", [True, False])
+def test_the_lock_is_given_back_by_who_took_it(host, monkeypatch, lock_it):
+    monkeypatch.setattr(service, "_LOCK", host / "lock")
+    deploy_lock.acquire(host / "srv/apps/shop", "shop", ONE)
+    with pytest.raises(rollback.CannotGoBack):
+        rollback.go_back(str(host / "srv"), "shop", "aaa", 5, ONE, lock_it, "ccc")
+    assert (host / "srv/apps/shop/lock.json").exists() != lock_it
+
+
+def test_what_was_being_taken_back_is_forgotten_when_it_is_to_be_left(host, monkeypatch):
+    monkeypatch.setattr(service, "_LOCK", host / "lock")
+    monkeypatch.setattr(service.Service, "observe", lambda self, state: [])
+    todo = {"code": "bbb", "reverse": [["app", "0001"]], "gone": ["app.0002"]}
+    for wanted in (todo, None):
+        serve(host, "bbb", origin="shop", by_hand=False, root=str(host / "srv/apps/shop"))
+        rollback.go_back(str(host / "srv"), "shop", "bbb", 5, ONE, True, "bbb", wanted)
+        assert reversing(host) == wanted

@@ -13,6 +13,7 @@ import tarfile
 import pytest
 
 from ansible_collections.frontdesk.webstack.plugins.module_utils import site_files
+from ansible_collections.frontdesk.webstack.plugins.modules.site_files import why_held
 
 
 @pytest.fixture(autouse=True)
@@ -222,6 +223,9 @@ def test_a_site_that_was_left_by_hand_stays_left(tmp_path):
     assert site_files.held(tmp_path / "srv/vue/web") == "2"
     assert site_files.vue_is_live(second), "the inventory brings it again"
     assert not site_files.vue_is_live({**second, "asked": "name"})
+    assert "vue_sites[0]: release 2 is held back" in why_held({**second, "asked": ""})
+    assert "went to release 1 " in why_held({**second, "asked": ""})
+    assert not why_held({**second, "asked": "name"}) and not why_held(vue(tmp_path, "1", asked=""))
     put(tmp_path, "2", asked="name")
     assert site_files.held(tmp_path / "srv/vue/web") == ""
     put(tmp_path, "1", asked="version")
