@@ -52,6 +52,8 @@ SERVICE = "service.json"
 _KINDS = ("import", "check", "probe")
 _PROPERTIES = ("Id", "ActiveState", "SubState", "MainPID", "NRestarts", "InvocationID", "NeedDaemonReload", "Result",
                "Triggers", "ExecMainStartTimestamp", "FragmentPath", "ExecMainStatus")
+#: seconds that a trial may take to start
+_TRIAL = 120
 #: lines of the unit that are not for a trial run
 _NOT_IN_TRIAL = ("Sockets=", "After=", "Restart=", "RestartSec=", "WantedBy=", "TimeoutStopSec=", "TimeoutStartSec=",
                  "SyslogIdentifier=", "Description=")
@@ -376,10 +378,10 @@ class Service:
         for kind, words in argv.items():
             if words:
                 write_file(_RUNTIME / f"webstack_{kind}-{self.name}@.service",
-                           trial_unit(text, self.name, kind, self.trial, words, 120), 0o644)
+                           trial_unit(text, self.name, kind, self.trial, words, _TRIAL), 0o644)
         if self.wanted["shared_socket"]:
             write_file(_RUNTIME / f"webstack_probe-{self.name}@.service",
-                       trial_unit(text, self.name, "probe", self.trial, None, 120), 0o644)
+                       trial_unit(text, self.name, "probe", self.trial, None, _TRIAL), 0o644)
             write_file(_RUNTIME / f"webstack_probe-{self.name}.socket",
                        f"[Socket]\nListenStream={self.trial}/sock\nSocketMode=0600\nRemoveOnStop=yes\n"
                        f"Service=webstack_probe-{self.name}@{self.release}.service\n", 0o644)
@@ -418,13 +420,16 @@ class Service:
         if not self.wanted["shared_socket"]:
             self._import()
             return
+        begin = time.monotonic()
         try:
             self._private()
         except Failed:
             if not again:
+                silent = time.monotonic() - begin >= _TRIAL
                 # The same without a server around it tells more: the line that raises, the variable that is missing.
                 self._import()
-                self._dry_run()
+                if not silent:  # it would be here too, for as long again
+                    self._dry_run()
             raise
 
     def _dry_run(self) -> None:

@@ -119,7 +119,8 @@ def test_the_first_host_of_the_play_decides():
 
 def test_what_one_step_on_one_host_cannot_give_back_is_shared():
     plan = {"hosts": {name: {"services": ["a", "b", "c"]} for name in ("one", "two")}, "services": {
-        name: {"name": name, "root": f"/srv/{name}", "server": server, "hosts": hosts, "release": "new"} for name, server, hosts in (
+        name: {"name": name, "root": f"/srv/{name}", "server": server, "hosts": hosts, "release": "new"}
+        for name, server, hosts in (
             ("a", "gunicorn", ["one", "two"]), ("b", "gunicorn", ["two"]), ("c", "uwsgi", ["two", "one"]))}}
     a, c = {"name": "a", "root": "/srv/a"}, {"name": "c", "root": "/srv/c"}
     assert shared_of(plan, "one", "gunicorn", ["one", "two"], {}) == [a]
