@@ -148,16 +148,16 @@ def test_t7_a_host_that_comes_later_does_not_get_what_is_held(t7):
     before, record = live(), "/srv/webstack/apps/httpbin/record.json"
     ssh("t7-app2", f"sudo mv {record} {record}.away")
     try:
-        text = said(t7.play(variables=httpbin("blue")))
+        text = said(t7.play(variables=httpbin("white")))
         for words in ("flask_apps[0]", "is held back on app1 since", "app2 came to the app later", "-e app=httpbin"):
             assert words in text, text[-6000:]
         assert "No such file" in ssh("t7-app2", f"cat {record} 2>&1", check=False)
     finally:
         ssh("t7-app2", f"sudo mv {record}.away {record}")
     assert live() == before
-    run = fine(t7.play(variables=httpbin("blue")), changed=0)
+    run = fine(t7.play(variables=httpbin("white")), changed=0)
     assert "is held back since" in " ".join(run.output.split()) and live() == before
-    fine(deploy(t7, "blue"))
+    fine(deploy(t7, "white"))
     assert live() != before
 
 
