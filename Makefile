@@ -31,7 +31,7 @@ COLLECTION := .cache/collections/ansible_collections/frontdesk/webstack
 export ANSIBLE_SSH_CONTROL_PATH_DIR := $(HOME)/.ansible/cp-$(shell printf %s "$(CURDIR)" | sha256sum | cut -c1-8)
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup packages hosts demo lint units molecule test reliability clean
+.PHONY: help setup packages hosts demo lint units molecule test test-all reliability clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -83,6 +83,9 @@ molecule: setup ## Run the scenarios on test hosts; one alone: make molecule SCE
 
 test: setup ## Run what a change must pass
 	@tools/test.sh
+
+test-all: setup ## Run what a change must pass, and all of what it takes a sample of but for the reliability run
+	@MUTANTS=all tools/test.sh
 
 reliability: setup ## Deploy, roll back, break and kill under traffic, for hours; goes on with RESUME=1
 	@tests/reliability/run.sh

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils import nginx_render
@@ -19,11 +21,15 @@ class ActionModule(ActionBase):
         """Render unless files were given, then run the module."""
         super().run(tmp, task_vars)
         values = dict(self._task.args)
-        if values.get("files") is None:
-            files, origins = self._render(values, task_vars or {})
+        if values.get("files") is None and values.get("state") != "back":
+            files, origins, secrets = self._render(values, task_vars or {})
             if files is None:
                 return {"failed": True, "msg": origins}
             values["files"], values["origins"] = files, origins
+            if secrets:
+                # As one secret text: of secrets inside of other arguments Ansible logs some, and it would blot out
+                # every short value wherever it stands. So also no empty one: "{}" is in every message.
+                values["secrets"] = json.dumps(secrets, sort_keys=True)
         values.pop("sites", None)
         values.pop("settings", None)
         return self._execute_module(module_args=values, task_vars=task_vars)
@@ -36,11 +42,11 @@ class ActionModule(ActionBase):
         if sites is None:
             if not plan:
                 return None, ("there are no sites to render: run the role frontdesk.webstack.plan first, or write "
-                              "`sites` or `files`.")
+                              "`sites` or `files`."), None
             if host not in plan["sites"]:
-                return None, f"the plan has no sites for {host}: add the host to the group webstack_edge."
+                return None, f"the plan has no sites for {host}: add the host to the group webstack_edge.", None
             sites = plan["sites"][host]
         settings = values.get("settings")
         if settings is None:
             settings = ((plan or {}).get("nginx") or {}).get(host) or {}
-        return nginx_render.render(sites, settings)
+        return *nginx_render.render(sites, settings), nginx_render.secrets(sites)

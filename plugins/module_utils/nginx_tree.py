@@ -14,6 +14,7 @@ killed anywhere is finished by the next one.
 from __future__ import annotations
 
 import contextlib
+import grp
 import hashlib
 import http.client
 import json
@@ -23,12 +24,14 @@ import shlex
 import shutil
 import socket
 import ssl
+import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ansible_collections.frontdesk.webstack.plugins.module_utils import nginx_sizes
 from ansible_collections.frontdesk.webstack.plugins.module_utils.files import lock
 
 NGINX_CONF = """\
@@ -39,12 +42,23 @@ include webstack/main.conf;
 """
 
 MANIFEST = "manifest.json"
+#: Certificates that are made by us (site_certificates) are in this folder.
+MADE_HERE = "/etc/nginx/webstack.tls/"
+#: The folder of a generation whose files only root and the workers read.
+SECRETS = "secrets"
 NUMBER = "@GENERATION@"
 
-_ONE = r"(?:ipv6|(?:nginx|openssl)(?:>=|<)[\d.]+)"
+_NOT_SHOWN, _OTHER_NOT_SHOWN = "(not shown)\n", "(not shown, and different)\n"
+
+_ONE = r"(?:ipv6|module:\w+|(?:nginx|openssl)(?:>=|<)[\d.]+)"
 _CONDITIONAL = re.compile(rf"^([ \t]*)#@({_ONE}(?:,{_ONE})*) (.*)$", re.MULTILINE)
 _CONDITION = re.compile(r"(\w+)(?:(>=|<)([\d.]+))?")
-_NEEDS = re.compile(r"^[ \t]*#@needs (folder|socket|certificate) (.+)$")
+_MODULE = re.compile(r"^\s*load_module\s+\S*?ngx_(\w+)_module\.so", re.MULTILINE)
+# What is remembered of a site's answers (features/cache.py): each zone has a folder, and nginx makes it.
+_CACHE = re.compile(r"webstack\.[a-z0-9-]+\.[0-9a-f]{12}")
+_DIGEST = re.compile(r"^([ \t]*)#@digest (.+)$", re.MULTILINE)
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_NEEDS = re.compile(r"^[ \t]*#@needs (folder|socket|certificate|secret) (.+)$")
 _PLACE = re.compile(r" in (\S+?):(\d+)$")
 _LEVEL = re.compile(r"^(?:nginx: )?(?:\S+ \S+ )?\[(\w+)\] (?:\d+#\d+: )?(?:\*\d+ )?(.*)$")
 
@@ -67,12 +81,16 @@ class Features:
     nginx: tuple[int, ...] = ()
     openssl: tuple[int, ...] = ()
     ipv6: bool = False
+    limits: nginx_sizes.Limits = field(default_factory=nginx_sizes.Limits)
+    modules: frozenset[str] = frozenset()  # those that are loaded, such as http_brotli_static
 
     def has(self, conditions: str) -> bool:
         """Tell whether all conditions hold, such as `ipv6,nginx>=1.25.1`."""
         return all(self._holds(condition) for condition in conditions.split(","))
 
     def _holds(self, condition: str) -> bool:
+        if condition.startswith("module:"):
+            return condition.partition(":")[2] in self.modules
         match = _CONDITION.fullmatch(condition)
         have = getattr(self, match[1])
         if not match[2]:
@@ -89,12 +107,32 @@ def version(text: str) -> tuple[int, ...]:
 def fill_in(text: str, features: Features, number: int) -> str:
     """Return the text of a file for this host; no line is added or taken away."""
     text = _CONDITIONAL.sub(lambda m: m[1] + m[3] if features.has(m[2]) else m[0], text)
-    return text.replace(NUMBER, str(number))
+    return nginx_sizes.fill_in(text, features.limits).replace(NUMBER, str(number))
+
+
+def loaded(text: str) -> frozenset[str]:
+    """Return the modules that a file loads, such as http_brotli_static."""
+    return frozenset(_MODULE.findall(text))
 
 
 def digest(text: str) -> str:
     """Return the digest that stands in a manifest."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fill_in_digests(text: str) -> str:
+    """Write what the files that nginx reads once have in them: where it has changed, this is another configuration."""
+    return _DIGEST.sub(lambda m: f"{m[1]}# {m[2]} {_public_digest(shlex.split(m[2])[0])}", text)
+
+
+def _public_digest(path: str) -> str:
+    # Of a file with a key in it the certificates alone: everybody may read the configuration.
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read()
+    except OSError:
+        return "is not there"
+    return "sha256 " + hashlib.sha256(b"\n".join(_CERTIFICATE.findall(data)) or data).hexdigest()
 
 
 # -- what nginx says -----------------------------------------------------------------------------------------------
@@ -116,6 +154,7 @@ def translate(output: str, files: dict[str, str], origins: dict[str, list]) -> l
     Warnings that mean that a part of the configuration is dropped are errors too.
     """
     found = []
+    files = {path: text for path, text in files.items() if not is_secret(path)}
     for text in output.splitlines():
         match = _LEVEL.match(text.strip())
         if not match:
@@ -174,21 +213,24 @@ def describe(error: dict) -> str:
 
 
 def needs(files: dict[str, str]) -> dict[tuple[str, str], tuple[str, int]]:
-    """Return {(folder, socket or certificate, what): (file, line)}: nginx itself does not look after these."""
+    """Return {(folder, socket, certificate or secret, what): (file, line)}: nginx itself does not look after these."""
     found: dict[tuple[str, str], tuple[str, int]] = {}
     for path, text in sorted(files.items()):
         for number, line in enumerate(text.split("\n"), 1):
-            match = _NEEDS.match(line)
+            match = None if is_secret(path) else _NEEDS.match(line)
             if match:
                 found.setdefault((match[1], match[2]), (path, number))
     return found
 
 
 def absent(kind: str, what: str) -> str:
-    """Return why a folder, all of an app's sockets or a certificate cannot be used, or "" if all is well."""
+    """Return why a folder, all of an app's sockets, a certificate or a file that the workers read cannot be used."""
     if kind == "certificate":
         path, *names = shlex.split(what)
         return certificate_fault(path, names)
+    if kind == "secret":
+        (path,) = shlex.split(what)
+        return "" if os.path.isfile(path) else f"there is no file {path}"
     if kind == "folder":
         return "" if os.path.isdir(what) else f"there is no folder {what}"
     reasons = []
@@ -215,13 +257,36 @@ def certificate_fault(path: str, names: list[str], now: float | None = None) -> 
         return f"the certificate {path} has expired on {found['notAfter']}: renew it"
     if ssl.cert_time_to_seconds(found["notBefore"]) > now:
         return f"the certificate {path} is not valid before {found['notBefore']}: set the clock, or take another one"
-    has = [value for kind, value in found.get("subjectAltName", ()) if kind == "DNS"]
+    has = [value for kind, value in found.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
     has = has or [value for part in found.get("subject", ()) for kind, value in part if kind == "commonName"]
     wrong = [name for name in names if not any(_covers(pattern.lower(), name.lower()) for pattern in has)]
     if wrong:
         return (f"the certificate {path} is for {', '.join(has) or 'no host name'} and not for {', '.join(wrong)}: "
                 "take another one, or leave the name out of server_names")
     return ""
+
+
+def made_here(files: dict[str, str]) -> list[str]:
+    """Return the certificates that are made by us (site_certificates)."""
+    found = [shlex.split(what)[0] for kind, what in needs(files) if kind == "certificate"]
+    return [path for path in found if path.startswith(MADE_HERE)]
+
+
+def expiring(files: dict[str, str], now: float | None = None, days: int = 21) -> list[str]:
+    """Return a sentence for each certificate that clients will not take for much longer."""
+    now = time.time() if now is None else now
+    said = []
+    for kind, what in needs(files):
+        path = shlex.split(what)[0] if kind == "certificate" else ""
+        try:
+            until = ssl._ssl._test_decode_cert(path)["notAfter"] if path else ""
+        except (AttributeError, OSError, ValueError):
+            continue
+        left = ssl.cert_time_to_seconds(until) - now if until else days * 86400
+        if left < days * 86400:
+            when = f"expires on {until}, in {left / 86400:.0f} days" if left > 0 else f"has expired on {until}"
+            said.append(f"the certificate {path} {when}: renew it.")
+    return list(dict.fromkeys(said))
 
 
 def _covers(pattern: str, name: str) -> bool:
@@ -249,6 +314,8 @@ class Paths:
     binary: str = "/usr/sbin/nginx"
     error_log: str = "/var/log/nginx/error.log"
     status: str = "127.0.0.1:8404"
+    group: str = "www-data"  # of the workers
+    cache: str = "/var/cache"
 
     @property
     def conf(self) -> str:
@@ -299,12 +366,13 @@ def _sync_folder(path: str) -> None:
         os.close(handle)
 
 
-def _write(path: str, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+def _write(path: str, text: str, mode: int = 0o644, group: int = -1) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
         stream.write(text)
         stream.flush()
-        os.fchmod(stream.fileno(), 0o644)
+        os.fchown(stream.fileno(), -1, group)
+        os.fchmod(stream.fileno(), mode)
         os.fsync(stream.fileno())
 
 
@@ -316,16 +384,31 @@ def _read(path: str) -> str | None:
         return None
 
 
-def write_files(folder: str, files: dict[str, str]) -> None:
-    """Write files below a new folder, and make sure that they are on the disk."""
+def write_files(folder: str, files: dict[str, str], group: str = "www-data") -> None:
+    """Write files below a new folder, and make sure that they are on the disk; secret ones are for root and a group."""
     folders = {folder, *(os.path.dirname(os.path.join(folder, path)) for path in files)}
     for path in sorted(folders):
         os.makedirs(path, exist_ok=True)
         os.chmod(path, 0o755)
     for path, text in files.items():
-        _write(os.path.join(folder, path), text)
+        if is_secret(path):
+            _write(os.path.join(folder, path), text, 0o640, grp.getgrnam(group).gr_gid)
+        else:
+            _write(os.path.join(folder, path), text)
     for path in sorted(folders, reverse=True):
         _sync_folder(path)
+
+
+def is_secret(path: str) -> bool:
+    """Tell whether nobody may see what is in this file of a generation."""
+    return path.startswith(f"{SECRETS}/")
+
+
+def _guarded(path: str, group: str) -> bool:
+    """Tell whether root and the group read a file, and nobody else."""
+    found = os.stat(path)
+    wanted = (0o640, os.geteuid(), grp.getgrnam(group).gr_gid)
+    return (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == wanted
 
 
 def read_files(folder: str) -> dict[str, str]:
@@ -362,6 +445,8 @@ class State:
     differs: list[str] = field(default_factory=list)  # live files that are not as wanted
     edited: list[str] = field(default_factory=list)  # live files that are not as we wrote them
     foreign: list[str] = field(default_factory=list)  # configuration that our nginx.conf does not include
+    modules: list[str] = field(default_factory=list)  # what is loaded besides the modules of packages
+    complaints: list[str] = field(default_factory=list)  # why the expected load is too much for the host
 
     @property
     def same(self) -> bool:
@@ -385,10 +470,19 @@ class Tree:
         code, text = self.run([self.paths.binary, "-V"])
         nginx = re.search(r"nginx version: \w+/([\d.]+)", text)
         openssl = re.search(r"running with OpenSSL ([\d.]+)", text) or re.search(r"built with OpenSSL ([\d.]+)", text)
+        ipv6 = os.path.exists("/proc/net/if_inet6")
         if code or not nginx:
-            return Features(ipv6=os.path.exists("/proc/net/if_inet6"))
-        return Features(version(nginx[1]), version(openssl[1]) if openssl else (),
-                        os.path.exists("/proc/net/if_inet6"))
+            return Features(ipv6=ipv6)
+        _code, files = self.run(["systemctl", "show", "nginx.service", "--property=LimitNOFILE", "--value"])
+        return Features(version(nginx[1]), version(openssl[1]) if openssl else (), ipv6,
+                        nginx_sizes.limits(files.strip()), self._loaded())
+
+    def _loaded(self) -> frozenset[str]:
+        folder, found = os.path.join(self.paths.etc, "modules-enabled"), set()
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                found |= loaded(_read(os.path.join(folder, name)) or "" if name.endswith(".conf") else "")
+        return frozenset(found)
 
     def live(self) -> int:
         """Return the number of the generation that the link names, or 0."""
@@ -397,6 +491,11 @@ class Tree:
         except OSError:
             return 0
         return int(name) if name.isdigit() and os.path.isdir(self.paths.generation(int(name))) else 0
+
+    def expiring(self) -> list[str]:
+        """Return a sentence for each certificate of the live generation that expires soon."""
+        live = self.live()
+        return expiring(read_files(self.paths.generation(live))) if live else []
 
     def running(self) -> int:
         """Return the number of the generation that a worker answers with, or 0."""
@@ -434,15 +533,24 @@ class Tree:
                           for name in sorted(os.listdir(os.path.join(self.paths.etc, folder)))]
         return [path for path in found if not path.endswith("/sites-enabled/default")]
 
+    def modules(self) -> list[str]:
+        """Return what is in modules-enabled, which is included, and came with no package."""
+        folder, found = os.path.join(self.paths.etc, "modules-enabled"), []
+        with contextlib.suppress(OSError):
+            found = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".conf")]
+        return [path for path in found if not os.path.realpath(path).startswith("/usr/share/nginx/")]
+
     def look(self, files: dict[str, str], packages: list[str] | None = None) -> State:
         """Return what there is, compared with what is wanted."""
         state = State(installed=os.access(self.paths.binary, os.X_OK), live=self.live())
         state.missing = self.missing(packages or [])
         if state.installed:
-            state.version = ".".join(str(part) for part in self.features().nginx)
+            features = self.features()
+            state.version = ".".join(str(part) for part in features.nginx)
+            state.complaints = nginx_sizes.complaints(files.get("main.conf", ""), features.limits)
             state.running = self.running()
             state.active, state.enabled = self.service()
-            state.foreign = self.foreign()
+            state.foreign, state.modules = self.foreign(), self.modules()
         state.differs, state.edited = self._compare(files, state.live)
         return state
 
@@ -451,10 +559,12 @@ class Tree:
         manifest = self._manifest(live)
         have.pop(MANIFEST, None)
         wanted = self._filled(files, live)
-        differs = sorted(path for path in {*have, *wanted} if have.get(path) != wanted.get(path))
+        bare = {path for path in have if is_secret(path)
+                and not _guarded(os.path.join(self.paths.generation(live), path), self.paths.group)}
+        differs = sorted(path for path in {*have, *wanted} if have.get(path) != wanted.get(path) or path in bare)
         digests = manifest.get("digests", {})
-        edited = sorted(path for path in {*have, *digests}
-                        if digests and (path not in have or digest(have[path]) != digests.get(path)))
+        edited = sorted(path for path in {*have, *digests} if digests and (
+            path not in have or digest(have[path]) != digests.get(path) or path in bare))
         if _read(self.paths.conf) != NGINX_CONF:
             differs.append("nginx.conf")
             if live and os.path.exists(self.paths.original):
@@ -473,7 +583,8 @@ class Tree:
 
     def _filled(self, files: dict[str, str], number: int) -> dict[str, str]:
         features = self.features()
-        return {path: fill_in(text, features, number) for path, text in files.items()}
+        return {path: text if is_secret(path) else fill_in_digests(fill_in(text, features, number))
+                for path, text in files.items()}
 
     def diff(self, files: dict[str, str]) -> list[dict]:
         """Return Ansible's diff, a part for each file; a generation's number is no difference."""
@@ -485,6 +596,8 @@ class Tree:
         parts = []
         for path in sorted({*have, *wanted}):
             before, after = have.get(path, ""), wanted.get(path, "")
+            if before != after and is_secret(path):
+                before, after = before and _NOT_SHOWN, after and (_OTHER_NOT_SHOWN if before else _NOT_SHOWN)
             if before != after:
                 name = self.paths.conf if path == "nginx.conf" else os.path.join(self.paths.link, path)
                 parts.append({"before_header": name, "after_header": name, "before": before, "after": after})
@@ -526,10 +639,19 @@ class Tree:
 
     def check(self, files: dict[str, str], origins: dict[str, list]) -> list[dict]:
         """Test what would be written, in a temporary folder; return what is lacking still. Raises Refused."""
+        unmade = [path for path in made_here(files) if not os.path.exists(path)]
+        if unmade:
+            return [{"message": f"nginx -t: {path} is made by the run itself, so the configuration could not be tested",
+                     "file": "", "line": 0, "variable": ""} for path in unmade]
         with tempfile.TemporaryDirectory(prefix="webstack-nginx-") as folder:
             filled = self._filled(files, self.live() + 1)
-            write_files(os.path.join(folder, "generation"), filled)
-            self.test(os.path.join(folder, "etc"), os.path.join(folder, "generation"), filled, origins)
+            write_files(os.path.join(folder, "generation"), filled, self.paths.group)
+            before = self._caches()
+            try:
+                self.test(os.path.join(folder, "etc"), os.path.join(folder, "generation"), filled, origins)
+            finally:
+                for path in self._caches() - before:  # its own test has nginx make them
+                    os.rmdir(path)
         return self.lacking(filled, origins)
 
     def check_path(self, path: str) -> list[dict]:
@@ -552,8 +674,7 @@ class Tree:
     def go_live(self, files: dict[str, str], origins: dict[str, list], keep: int = 5) -> tuple[bool, int]:
         """Make the files live and prove it; return (whether anything changed, the generation). Raises Refused."""
         os.makedirs(self.paths.store, mode=0o755, exist_ok=True)
-        busy = Refused("another run is changing nginx on this host for a minute already; try again later.")
-        with lock(os.path.join(self.paths.store, ".lock"), 60, busy):
+        with self._lock():
             self._tidy()
             state = self.look(files)
             if state.same:
@@ -565,19 +686,81 @@ class Tree:
                 number = self._stage(files, origins, state.live)
             elif state.differs or state.live != state.running:
                 self._test_again(state.live, origins)
-            filled = self._filled(files, number)
-            try:
-                self._swap(number)
-                self._apply(number, filled, origins)
-            except BaseException as error:
-                undone = before.restore()
-                if number not in (before.live, before.running):
-                    shutil.rmtree(self.paths.generation(number), ignore_errors=True)
-                if isinstance(error, Refused):
-                    raise Refused(f"{error}\n{undone}", error.errors) from None
-                raise
+            self._change(before, number, self._filled(files, number), origins, made=number != state.live)
             self._prune(keep, number, before.running or before.live)
             return True, number
+
+    def kept(self) -> list[int]:
+        """Return the generations that are on the host as they were written."""
+        with contextlib.suppress(FileNotFoundError):
+            return [number for number in self._numbers() if self._whole(number)]
+        return []
+
+    def files_of(self, number: int) -> dict[str, str]:
+        """Return the files of a generation, without its manifest."""
+        have = read_files(self.paths.generation(number))
+        have.pop(MANIFEST, None)
+        return have
+
+    def _whole(self, number: int) -> bool:
+        digests = self._manifest(number).get("digests", {})
+        return bool(digests) and {path: digest(text) for path, text in self.files_of(number).items()} == digests
+
+    def earlier(self) -> int:
+        """Return the generation that was live before the live one and is kept, or 0."""
+        live, kept = self.live(), self.kept()
+        previous = self._manifest(live).get("previous")
+        older = [number for number in kept if number < live]
+        return previous if previous in older else max(older, default=0)
+
+    def go_back(self, number: int, try_only: bool = False) -> bool:
+        """Put an earlier generation live again and prove it; return whether anything changed. Raises Refused."""
+        live, kept = self.live(), self.kept()
+        if number not in kept:
+            known = ", ".join(str(one) for one in kept if one != live) or "none besides the live one"
+            what = f"generation {number} is not on this host, or not as it was written" if number else (
+                "there is no generation before the live one" if live else "nothing of ours is live on this host")
+            raise Refused(f"{what}; kept are: {known}. Nothing was changed.")
+        if number == live == self.running():
+            return False
+        files = self.files_of(number)
+        if try_only:
+            with tempfile.TemporaryDirectory(prefix="webstack-nginx-") as folder:
+                self.test(os.path.join(folder, "etc"), self.paths.generation(number), files, {})
+                self._need(files, {})
+            return True
+        with self._lock():
+            self._tidy()
+            self._test_again(number, {})
+            self._need(files, {})
+            state = State(live=self.live(), running=self.running(), active=self.service()[0])
+            self._change(_Before.of(self, state), number, files, {}, made=False)
+        return True
+
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        busy = Refused("another run is changing nginx on this host for a minute already; try again later.")
+        return lock(os.path.join(self.paths.store, ".lock"), 60, busy)
+
+    def _change(self, before: _Before, number: int, files: dict[str, str], origins: dict[str, list],
+                made: bool) -> None:
+        """Swap, apply and prove; where that fails, undo it, and remove the generation if this run made it."""
+        try:
+            self._swap(number)
+            self._apply(number, files, origins)
+        except BaseException as error:
+            undone = before.restore()
+            if made and number not in (before.live, before.running):
+                shutil.rmtree(self.paths.generation(number), ignore_errors=True)
+            if isinstance(error, Refused):
+                raise Refused(f"{error}\n{undone}", error.errors) from None
+            raise
+
+    def _need(self, files: dict[str, str], origins: dict[str, list]) -> None:
+        """Refuse what cannot work, though nginx would take it."""
+        lacking = self.lacking(files, origins)
+        if lacking:
+            raise Refused("nginx would take this, but it cannot work; its live configuration is untouched.\n"
+                          + "\n".join(describe(error) for error in lacking), lacking)
 
     def _numbers(self) -> list[int]:
         return sorted(int(name) for name in os.listdir(self.paths.store) if name.isdigit())
@@ -600,14 +783,13 @@ class Tree:
         folder = self.paths.generation(number)
         filled = self._filled(files, number)
         try:
-            write_files(folder, filled)
+            write_files(folder, filled, self.paths.group)
             self.test(f"{folder}.test", folder, filled, origins)
-            lacking = self.lacking(filled, origins)
-            if lacking:
-                raise Refused("nginx would take this, but it cannot work; its live configuration is untouched.\n"
-                              + "\n".join(describe(error) for error in lacking), lacking)
-            manifest = {"generation": number, "digests": {path: digest(text) for path, text in sorted(filled.items())}}
-            _write(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=1) + "\n")
+            self._need(filled, origins)
+            manifest = {"generation": number, "previous": live,
+                        "digests": {path: digest(text) for path, text in sorted(filled.items())}}
+            # For root alone: what is secret may be short enough to be guessed from its digest.
+            _write(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=1) + "\n", 0o600)
             _sync_folder(folder)
             _sync_folder(self.paths.store)
         except BaseException:
@@ -697,6 +879,16 @@ class Tree:
         spare = max(keep - len({live, previous} - {0}), 0)
         for number in others[:max(len(others) - spare, 0)]:
             shutil.rmtree(self.paths.generation(number))
+        kept = "".join(_read(os.path.join(self.paths.generation(number), "http.conf")) or ""
+                       for number in self._numbers())
+        for path in self._caches():
+            if f" {path} " not in kept:
+                shutil.rmtree(path)
+
+    def _caches(self) -> set[str]:
+        """Return the folders of remembered answers that are there, of this and of earlier configurations."""
+        names = os.listdir(self.paths.cache) if os.path.isdir(self.paths.cache) else []
+        return {os.path.join(self.paths.cache, name) for name in names if _CACHE.fullmatch(name)}
 
 
 @dataclass

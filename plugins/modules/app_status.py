@@ -64,18 +64,23 @@ static:
   returned: always
   type: list
   elements: dict
+expiring:
+  description: A sentence for each certificate of the live nginx configuration that expires within 21 days.
+  returned: always
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.frontdesk.webstack.plugins.module_utils import rollback
+from ansible_collections.frontdesk.webstack.plugins.module_utils import nginx_tree, rollback
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec={"root": {"type": "path", "default": "/srv/webstack"}},
                            supports_check_mode=True)
-    module.exit_json(changed=False, **rollback.status(module.params["root"]))
+    module.exit_json(changed=False, expiring=nginx_tree.Tree().expiring(), **rollback.status(module.params["root"]))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ attributes:
     description: The files are tested on the host, in a temporary folder, where nginx is installed.
     support: full
   diff_mode:
-    description: Each file that differs is shown.
+    description: Each file that differs is shown; of secret ones it is said that they do.
     support: full
   platform:
     description: Debian and its like, with systemd.
@@ -35,12 +35,22 @@ options:
     description:
       - V(query) looks and changes nothing.
       - V(live) makes the files live, unless they are.
+      - V(back) puts an earlier generation live again, tested and proven in the same way. The next run with V(live)
+        puts live what the files say then.
     type: str
-    choices: [query, live]
+    choices: [query, live, back]
     default: live
+  generation:
+    description: The generation for O(state=back). Without it, the one that was live before the live one.
+    type: int
   files:
     description: The text of each file, by its path below the generation's folder.
     type: dict
+  secrets:
+    description:
+      - More files, as JSON; their paths begin with C(secrets/). Root and nginx's workers read them, and nobody else.
+      - What is in them is shown nowhere.
+    type: str
   origins:
     description:
       - Where the lines of each file come from, for messages. For each path a list of pairs of a line and the name of a
@@ -87,6 +97,10 @@ EXAMPLES = r"""
     state: live
     keep: 5
   when: not nginx_look.same
+
+- name: Go back to what was live before
+  frontdesk.webstack.nginx_tree:
+    state: back
 """
 
 RETURN = r"""
@@ -133,6 +147,25 @@ foreign:
   returned: always
   type: list
   elements: str
+before:
+  description: Number of the generation that was live before this run.
+  returned: always
+  type: int
+kept:
+  description: The generations that O(state=back) can go to, and the live one.
+  returned: always
+  type: list
+  elements: int
+modules:
+  description: Files in modules-enabled that came with no package; they are included.
+  returned: always
+  type: list
+  elements: str
+complaints:
+  description: Why the host cannot carry the connections that are expected.
+  returned: always
+  type: list
+  elements: str
 not_checked:
   description: What could not be checked, and why.
   returned: always
@@ -145,6 +178,8 @@ errors:
   elements: dict
 """
 
+import json
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.frontdesk.webstack.plugins.module_utils import nginx_tree as tree_utils
@@ -153,8 +188,10 @@ from ansible_collections.frontdesk.webstack.plugins.module_utils import nginx_tr
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["query", "live"], "default": "live"},
+            "state": {"type": "str", "choices": ["query", "live", "back"], "default": "live"},
+            "generation": {"type": "int"},
             "files": {"type": "dict"},
+            "secrets": {"type": "str", "no_log": True},
             "origins": {"type": "dict"},
             "sites": {"type": "list", "elements": "dict"},
             "settings": {"type": "dict"},
@@ -168,21 +205,36 @@ def main() -> None:
     )
     values = module.params
     files, origins = values["files"] or {}, values["origins"] or {}
+    files = {**files, **json.loads(values["secrets"] or "{}")}
     if values["state"] == "live" and not files:
         module.fail_json(msg="there are no files; write `files`, or let the plan make them (sites).")
     tree = tree_utils.Tree(tree_utils.Paths(etc=values["path"], binary=values["binary"]), timeout=values["timeout"])
     state = tree.look(files, values["packages"])
     result = {
-        "changed": False, "generation": state.live, "running": state.running, "same": state.same,
-        "installed": state.installed, "version": state.version, "missing": state.missing, "differs": state.differs,
-        "edited": state.edited, "foreign": state.foreign, "not_checked": [],
+        "changed": False, "before": state.live, "kept": tree.kept(), "generation": state.live,
+        "running": state.running, "same": state.same, "installed": state.installed, "version": state.version,
+        "missing": state.missing, "differs": state.differs, "edited": state.edited, "foreign": state.foreign,
+        "modules": state.modules, "complaints": state.complaints, "not_checked": [],
     }
     if values["state"] == "query":
         for path in state.foreign:
             module.warn(f"{path} is not used: nginx is configured by nginx_sites alone. Write what it has there "
                         "(`directives` takes nginx's own), and remove it.")
+        for path in state.modules:
+            module.warn(f"{path} came with no package, and nginx reads it. Remove it, unless it is wanted.")
+        for complaint in state.complaints:
+            module.warn(complaint)
+        for text in tree_utils.expiring(files):
+            if tree_utils.MADE_HERE not in text:  # the run renews them
+                module.warn(text)
         for path in state.edited:
             module.warn(f"{path} was changed by hand; the change is undone. Write it in nginx_sites.")
+        newer = max(result["kept"], default=0)
+        if state.differs and newer > state.live > 0:
+            module.warn(f"generation {state.live} of nginx's configuration is live, and {newer} is newer: somebody has "
+                        "gone back, or a run was stopped. What nginx_sites says now goes live.")
+    if values["state"] == "back":
+        go_back(module, tree, result)
     if values["state"] == "query" or state.same:
         module.exit_json(**result)
     if module._diff:
@@ -203,6 +255,19 @@ def main() -> None:
     except tree_utils.Refused as refused:
         module.fail_json(msg=str(refused), errors=refused.errors, **result)
     module.exit_json(**result)
+
+
+def go_back(module: AnsibleModule, tree: tree_utils.Tree, result: dict) -> None:
+    """Put an earlier generation live again, and end the module."""
+    number = module.params["generation"] or tree.earlier()
+    result.update(same=False, differs=[], edited=[])
+    if module._diff and number in result["kept"]:
+        result["diff"] = tree.diff(tree.files_of(number))
+    try:
+        result["changed"] = tree.go_back(number, module.check_mode)
+    except tree_utils.Refused as refused:
+        module.fail_json(msg=str(refused), errors=refused.errors, **result)
+    module.exit_json(**{**result, "generation": number, "running": result["running"] if module.check_mode else number})
 
 
 if __name__ == "__main__":

@@ -11,21 +11,25 @@ A line `#@needs folder PATH` and the like says what must be there before a new r
 from __future__ import annotations
 
 import functools
+import hashlib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jinja2
 
-from . import features, routes
+from . import features, routes, site_tls, upstreams
+from .features.log import TARGET as LOG_TARGET
 from .nginx_syntax import Statement, SyntaxProblem, defined_variables, statements, undefined_variables
 
 __all__ = ["SETTINGS", "check_sites", "listeners", "render", "undefined_variables"]
 
 #: The settings that `render` reads; the role's defaults are the same (held equal by a test).
 SETTINGS: dict[str, Any] = {
-    "nginx_worker_connections": 4096,
+    "nginx_expected_connections": 4096,
+    "nginx_access_log": True,
+    "nginx_log_format": "json",
     "nginx_client_max_body_size": "10m",
     "nginx_keepalive_timeout": 30,
     "nginx_slow_client_timeout": 10,
@@ -37,10 +41,7 @@ SETTINGS: dict[str, Any] = {
 STATUS_ADDRESS = "127.0.0.1"
 STATUS_PORT = 8404
 
-_TLS = """\
-    ssl_protocols TLSv1.2 TLSv1.3;
-    ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
-ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305;
+_TLS = "".join(f"    {line}\n" for line in site_tls.profile_lines(site_tls.DEFAULT)) + """\
     ssl_prefer_server_ciphers off;
     #@openssl<3.5 ssl_ecdh_curve X25519:prime256v1:secp384r1;
     #@openssl>=3.5 ssl_ecdh_curve X25519MLKEM768:X25519:prime256v1:secp384r1;
@@ -58,10 +59,16 @@ _FORWARDED = {
     "X-Forwarded-Host": "$host$webstack_port",
     "X-Forwarded-Port": "$server_port",
     "X-Request-ID": "$request_id",
+    "X-Client-Verify": "$ssl_client_verify",
+    "X-Client-DN": "$ssl_client_s_dn",
 }
+# Of a client's header they have nothing where there is no certificate.
+_OFTEN_EMPTY = ("", "$https", "$ssl_client_verify", "$ssl_client_s_dn")
 _CLEARED = ("Forwarded", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Protocol", "X-Forwarded-Ssl",
             "X-Forwarded-Scheme", "X-Scheme", "X-Url-Scheme", "X-Original-URL", "X-Rewrite-URL", "X-Script-Name",
-            "X-Remote-User", "Proxy")
+            "X-Remote-User", "Proxy", "Client-Cert", "Client-Cert-Chain", "X-Client-Cert", "X-Forwarded-Client-Cert",
+            "X-SSL-Client-Verify", "X-SSL-Client-S-DN", "X-SSL-Client-DN", "X-SSL-Client-CN", "X-SSL-Client-Cert",
+            "X-SSL-Client-Serial", "X-SSL-Client-Fingerprint")
 
 _PROXY = {**_FORWARDED, **dict.fromkeys(_CLEARED, ""), "Upgrade": "$http_upgrade",
           "Connection": "$webstack_connection"}
@@ -84,29 +91,96 @@ _UWSGI = {
 # What goes to the app, complete, by the directive that sends it. nginx inherits these sets all or nothing, so a
 # location has either the include or, where the user overrides one of them, every line.
 _SENT = {"proxy_set_header": ("proxy", _PROXY), "uwsgi_param": ("uwsgi", _UWSGI)}
+_NAMED: dict[str, Callable[[str], str]] = {"proxy_set_header": str, "uwsgi_param": _cgi}
 
 
-def _sent_line(directive: str, name: str, value: str) -> str:
-    suffix = " if_not_empty" if directive == "uwsgi_param" and value in ("", "$https") else ""
+def _sets(sites: list[Mapping[str, Any]]) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return ``_SENT`` of an edge: with what its features say to apps, and clients may not."""
+    cleared = [header for name, feature in features.load().items()
+               for header in feature.cleared(features.uses(sites, name))]
+    return {directive: (name, {**dict.fromkeys(map(_NAMED[directive], cleared), ""), **values})
+            for directive, (name, values) in _SENT.items()}
+
+
+def _told(directive: str, name: str, values: Mapping[str, str], theirs: set[str], site_wide: Iterable[Statement],
+          changes: Mapping[str, str]) -> list[str]:
+    """Return the lines that tell an app about the client: the shared include, or every line where one is another.
+
+    ``theirs`` are the names that the user has in the location, ``site_wide`` the user's lines for the whole site.
+    """
+    site_wide = [line for line in site_wide if line.words[1].lower() not in theirs]
+    overridden = theirs | {line.words[1].lower() for line in site_wide}
+    changes = {key: value for key, value in changes.items() if key.lower() not in overridden}
+    gone = overridden | {key.lower() for key in changes}
+    lines = [f"include webstack/{name}.conf;"]
+    if gone & {key.lower() for key in values}:
+        lines = [_sent_line(directive, key, value) for key, value in values.items() if key.lower() not in gone]
+    lines += [_sent_line(directive, key, value, True) for key, value in changes.items()]
+    return [*lines, *map(_again, site_wide)]
+
+
+def _sent_line(directive: str, name: str, value: str, may_be_empty: bool = False) -> str:
+    suffix = " if_not_empty" if directive == "uwsgi_param" and (may_be_empty or value in _OFTEN_EMPTY) else ""
     return f'{directive} {name} "{value}"{suffix};'
 
 
 _MAIN = """\
 user www-data;
 worker_processes auto;
-worker_rlimit_nofile {{ 2 * s.nginx_worker_connections + 1024 }};
+{{ mark("nginx_expected_connections") }}
+worker_rlimit_nofile @OPEN_FILES {{ s.nginx_expected_connections }}@;
+{{ mark("") }}
 worker_shutdown_timeout 1h;
 error_log /var/log/nginx/error.log;
 include /etc/nginx/modules-enabled/*.conf;
 
 events {
-    worker_connections {{ s.nginx_worker_connections }};
+{{ mark("nginx_expected_connections") }}
+    worker_connections @WORKER_CONNECTIONS {{ s.nginx_expected_connections }}@;
+{{ mark("") }}
 }
 
 http {
     include webstack/http.conf;
 }
 """
+
+# One line for each request. What clients write is escaped by nginx, but bytes that are no UTF-8 it writes as they are,
+# and the line would be no JSON: the maps leave such texts out. A status is no number where there was none (000).
+_UTF8 = (r"[\x00-\x7f]|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf][\x80-\xbf]|"
+         r"\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf][\x80-\xbf]|"
+         r"[\xf1-\xf3][\x80-\xbf][\x80-\xbf][\x80-\xbf]|\xf4[\x80-\x8f][\x80-\xbf][\x80-\xbf]")
+_TEXTS = {"host": "host", "user": "remote_user", "uri": "request_uri", "referer": "http_referer",
+          "user_agent": "http_user_agent"}
+_NUMBERS = ("status", "bytes", "request_time")
+_JSON = {
+    "time": "time_iso8601", "id": "request_id", "remote_addr": "remote_addr", "host": "", "user": "",
+    "method": "request_method", "uri": "", "protocol": "server_protocol", "status": "webstack_log_status",
+    "bytes": "bytes_sent", "request_time": "request_time", "upstream": "upstream_addr",
+    "upstream_status": "upstream_status", "upstream_time": "upstream_response_time", "cache": "upstream_cache_status",
+    "tls": "ssl_protocol", "referer": "", "user_agent": "",
+}
+
+
+def _log_format(name: str) -> str:
+    """Return the `log_format` that access logs have, and what it needs."""
+    if name == "combined":
+        # nginx's own of that name, which programs that read logs know.
+        return ("    log_format webstack '$remote_addr - $remote_user [$time_local] \"$request\" '\n"
+                "                        '$status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"';")
+    lines = ["    map $status $webstack_log_status {", '        default "$status";', '        "000" 0;',
+             '        "009" 9;', "    }"]
+    for key, variable in _TEXTS.items():
+        lines += [f"    map ${variable} $webstack_log_{key} {{", '        default "(not UTF-8)";',
+                  '        "" "";',  # the empty text is never compared with an expression
+                  f'        "~^(?:{_UTF8})*+$" "${variable}";', "    }"]
+    parts = []
+    for key, variable in _JSON.items():
+        value = f"${variable or f'webstack_log_{key}'}"
+        parts.append(f'"{key}":{value}' if key in _NUMBERS else f'"{key}":"{value}"')
+    text = [f"                        '{part}{',' if part is not parts[-1] else '}'}'" for part in parts]
+    return "\n".join([*lines, "    log_format webstack escape=json '{'", *text]) + ";"
+
 
 _HTTP = """\
     include /etc/nginx/mime.types;
@@ -115,12 +189,6 @@ _HTTP = """\
     sendfile on;
     tcp_nopush on;
     etag on;
-
-    log_format webstack '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
-                        '"$http_referer" "$http_user_agent" id=$request_id host=$host time=$request_time '
-                        'upstream=$upstream_addr upstream_status=$upstream_status '
-                        'upstream_time=$upstream_response_time';
-    access_log /var/log/nginx/access.log webstack;
 
     # Slow clients hold a connection, never a worker: they have these seconds for each step, and no more.
     client_header_timeout {{ s.nginx_slow_client_timeout }}s;
@@ -144,6 +212,9 @@ _HTTP = """\
     types_hash_max_size 4096;
     variables_hash_max_size 4096;
 
+{{ log_format }}
+    access_log {{ log_target if s.nginx_access_log else "off" }};
+
     gzip on;
     gzip_vary on;
     gzip_comp_level 5;
@@ -160,6 +231,12 @@ _HTTP = """\
     }
 
     # No connection to an app is kept: a kept one may lead to a process that is being replaced.
+    # What counts clients counts this: one of IPv6 has a /64 of addresses to itself, 8 of the 16 bytes.
+    map $binary_remote_addr $webstack_address {
+        default $binary_remote_addr;
+        "~(?s)^(?<webstack_network>.{8}).{8}$" $webstack_network;
+    }
+
     map $http_upgrade $webstack_connection {
         default upgrade;
         "" close;
@@ -170,9 +247,29 @@ _HTTP = """\
         "~*%0[ad]" 1;
     }
 
+    # nginx takes these out before it looks for a location, and an app does not: they would not speak of the same path.
+    map $request_uri $webstack_dots {
+        default "";
+        "~*^[^?]*(?:/|%2f)(?:\\.|%2e){1,2}(?:/|%2f|[?#]|$)" 1;
+    }
+
     map $sent_http_content_type $webstack_disposition {
         default "";
         "~*html|xml|svg|javascript" attachment;
+    }
+
+{% if s.nginx_hsts %}
+    # An app's own word is not said twice.
+    map $sent_http_strict_transport_security $webstack_hsts {
+        default "";
+        "" "max-age={{ s.nginx_hsts }}";
+    }
+
+{% endif %}
+    # The names that Django's ManifestStaticFilesStorage makes.
+    map $uri $webstack_static {
+        default no-cache;
+        "~[.][0-9a-f]{12}([.][^/.]*)?$" "public, max-age=31536000, immutable";
     }
 
     # nginx has no way to write a dollar sign in a text.
@@ -202,15 +299,10 @@ _HTTP = """\
 
 {{ mark(upstream.origin) }}
     upstream {{ upstream.name }} {
-        #@needs socket {{ upstream.servers | join(" ") }}
-{% if upstream.servers | length > 1 %}
-        zone {{ upstream.name }} 64k;
-{% for server in upstream.servers %}
-        server {{ server }} max_fails=3 fail_timeout=5s;
+        #@needs socket {{ upstream.needs | join(" ") }}
+{% for line in upstream.lines %}
+        {{ line }}
 {% endfor %}
-{% else %}
-        server {{ upstream.servers[0] }} max_fails=0;
-{% endif %}
         #@nginx>=1.29.7 keepalive 0;
     }
 {% endfor %}
@@ -219,17 +311,20 @@ _HTTP = """\
     # What asks for no site of ours gets no answer.
 {% for socket in strangers %}
 
-    server {
+    {{ socket.mark }}server {
 {% if socket.tls %}
-        {{ socket.mark }}listen {{ socket.text }} ssl default_server;
-        ssl_reject_handshake on;
+        {{ socket.mark }}listen {{ socket.text }} ssl default_server{{ socket.backlog }};
+        {{ socket.mark }}ssl_reject_handshake on;
+{% for line in socket.profile %}
+        {{ socket.mark }}{{ line }}
+{% endfor %}
 {% else %}
-        {{ socket.mark }}listen {{ socket.text }} default_server;
+        {{ socket.mark }}listen {{ socket.text }} default_server{{ socket.backlog }};
 {% endif %}
-        server_name _;
-        access_log off;
-        return 444;
-    }
+        {{ socket.mark }}server_name _;
+        {{ socket.mark }}access_log off;
+        {{ socket.mark }}return 444;
+    {{ socket.mark }}}
 {% endfor %}
 
     include webstack/generation.conf;
@@ -268,6 +363,7 @@ server {
 {{ mark(site.origin ~ ".server_names") }}
     server_name {{ site.names }};
 {{ mark(site.origin) }}
+{{ site.plain_headers }}
 
 {% for location in site.challenges %}
 {{ location }}
@@ -288,8 +384,17 @@ server {
 {{ mark(site.origin ~ ".tls.certificate") }}
     ssl_certificate {{ quote(site.tls.certificate) }};
     #@needs certificate {{ quote(site.tls.certificate) }} {{ site.concrete | join(" ") }}
+    #@digest {{ quote(site.tls.certificate) }}
 {{ mark(site.origin ~ ".tls.key") }}
     ssl_certificate_key {{ quote(site.tls.key) }};
+{{ mark(site.origin ~ ".tls.profile") }}
+{% for line in site.profile %}
+    {{ line }}
+{% endfor %}
+{{ mark(site.origin ~ ".tls.client") }}
+{% for line in site.client %}
+    {{ line }}
+{% endfor %}
 {% endif %}
 {{ mark(site.origin) }}
 {% if site.client_max_body_size %}
@@ -337,7 +442,7 @@ _ENVIRONMENT = jinja2.Environment(
     trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
     autoescape=False,
 )
-_ENVIRONMENT.globals.update(mark=_mark, quote=_quote, literal=_literal, raw=_raw)
+_ENVIRONMENT.globals.update(mark=_mark, quote=_quote, literal=_literal, raw=_raw, escape=re.escape)
 
 
 @functools.cache
@@ -419,10 +524,22 @@ def _listen_mark(socket: tuple[str, int]) -> str:
     return "#@ipv6 " if socket[0].startswith("[") else ""
 
 
-def _listen_lines(sockets: Mapping[tuple[str, int], bool], default: bool) -> str:
-    suffix = " default_server" if default else ""
+def _backlogs(sites: Iterable[Mapping[str, Any]], expected: int) -> dict[tuple[str, int], str]:
+    """Return {socket: how its queue is sized}, for the one server block in which nginx wants to read it.
+
+    An address of its own beside all addresses on the same port gets none: it would be bound for itself, and is taken.
+    """
+    sockets = {socket for site in sites for socket in _unique_sockets(site["listen"])}
+    return {(address, port): f" backlog=@BACKLOG {expected}@" for address, port in sockets
+            if address in ("0.0.0.0", "[::]") or
+            ("[::]" if address.startswith("[") else "0.0.0.0", port) not in sockets}
+
+
+def _listen_lines(sockets: Mapping[tuple[str, int], bool], default: bool, backlogs: Mapping[tuple[str, int], str],
+                  ) -> str:
     lines = []
     for socket, tls in sockets.items():
+        suffix = f" default_server{backlogs.get(socket, '')}" if default else ""
         text, mark = _listen_text(socket), _listen_mark(socket)
         if not tls:
             lines.append(f"    {mark}listen {text}{suffix};")
@@ -449,15 +566,20 @@ def render(sites: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> t
         files[path] = "# Written by Ansible (frontdesk.webstack.nginx): changes made here are undone.\n" + text
         origins[path] = [[line + 1, origin] for line, origin in where]
 
+    backlogs = _backlogs(sites, settings["nginx_expected_connections"])
     add("main.conf", _template(_MAIN).render(s=settings))
     add("http.conf", _template(_HTTP).render(
-        s=settings, sites=sites, upstreams=_upstreams(sites), strangers=_strangers(sites),
-        feature_lines=_http_lines(sites)))
+        s=settings, sites=sites, upstreams=_upstreams(sites), strangers=_strangers(sites, backlogs),
+        feature_lines=_http_lines(sites), log_format=_log_format(settings["nginx_log_format"]), log_target=LOG_TARGET))
     add("generation.conf", _GENERATION)
-    for directive, (name, values) in _SENT.items():
+    sets = _sets(sites)
+    for directive, (name, values) in sets.items():
         add(f"{name}.conf", "".join(_sent_line(directive, *item) + "\n" for item in values.items()))
     for site in sites:
-        add(f"sites/{site['name']}.conf", _site(site, settings))
+        add(f"sites/{site['name']}.conf", _site(site, settings, backlogs, sets))
+    for name, feature in features.load().items():
+        for page, text in feature.pages(features.uses(sites, name)).items():
+            files[f"pages/{page}"], origins[f"pages/{page}"] = text, []
     return files, origins
 
 
@@ -475,65 +597,80 @@ def _http_lines(sites: list[Mapping[str, Any]]) -> list[str]:
 def secrets(sites: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return {relative path: text} of the files that `render` leaves out, since only root and nginx may read them."""
     sites = list(sites)
-    return {path: text for name, feature in features.load().items()
+    return {f"secrets/{path}": text for name, feature in features.load().items()
             for path, text in feature.secrets(features.uses(sites, name)).items()}
 
 
 def _upstreams(sites: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for site in sites:
-        for route in site["routes"]:
-            if route["kind"] == "app":
-                found.setdefault(route["app"], {"name": _upstream_name(route), "servers": route["servers"],
-                                                "origin": f"{route['origin']}.app"})
-    return [found[name] for name in sorted(found)]
+    others = [(asked, use.record["origin"]) for name, feature in features.load().items()
+              for use in features.uses(sites, name) if (asked := feature.upstream(use))]
+    return upstreams.blocks(sites, others)
 
 
-def _upstream_name(route: Mapping[str, Any]) -> str:
-    return f"webstack_{route['app']}"
-
-
-def _strangers(sites: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _strangers(sites: Iterable[Mapping[str, Any]], backlogs: Mapping[tuple[str, int], str]) -> list[dict[str, Any]]:
     """Return the sockets on which no site answers every host name."""
     sockets: dict[tuple[str, int], bool] = {}
     taken: set[tuple[str, int]] = set()
+    profiles: dict[tuple[str, int], str] = {}  # all sites of a socket have the same: see site_tls.check_sites
     for site in sites:
         own = _unique_sockets(site["listen"])
         sockets.update(own)
+        if site.get("tls"):
+            profiles.update(dict.fromkeys(own, site_tls.profile(site)))
         if not site["server_names"]:
             taken.update(own)
-    return [{"text": _listen_text(socket), "mark": _listen_mark(socket), "tls": tls}
+    return [{"text": _listen_text(socket), "mark": _listen_mark(socket), "tls": tls,
+             "backlog": backlogs.get(socket, ""), "profile": site_tls.own_lines(profiles.get(socket, site_tls.DEFAULT))}
             for socket, tls in sorted(sockets.items()) if socket not in taken]
 
 
-def _site(site: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    tls = site.get("tls") or None
-    redirects = bool(tls) and tls.get("redirect") is not False and not all(one["tls"] for one in site["listen"])
+def _site(site: Mapping[str, Any], settings: Mapping[str, Any], backlogs: Mapping[tuple[str, int], str],
+          sets: Mapping[str, tuple[str, Mapping[str, str]]]) -> str:
+    secured = site.get("tls") or None
+    redirects = bool(secured) and secured.get("redirect") is not False and not all(
+        one["tls"] for one in site["listen"])
     plain = _unique_sockets(one for one in site["listen"] if not one["tls"]) if redirects else {}
     own = _unique_sockets(one for one in site["listen"] if one["tls"] or not redirects)
     secure = next((one["port"] for one in site["listen"] if one["tls"]), 443)
     names = " ".join(_quote(name) if re.search(r"[^\w.*-]", name) else name for name in site["server_names"] or [])
-    inherited = _inherited(site)
+    inherited = _inherited(site, settings)
     # Over plain HTTP browsers ignore it, so a site that is served both ways does not say it.
-    hsts = settings["nginx_hsts"] if tls and (redirects or all(one["tls"] for one in site["listen"])) else 0
-    locations = [_location(site, route, inherited, hsts) for route in site["routes"]]
+    hsts = settings["nginx_hsts"] if secured and (redirects or all(one["tls"] for one in site["listen"])) else 0
+    pages: dict[str, str] = {}
+    locations = [_location(site, route, inherited, hsts, sets, pages) for route in site["routes"]]
     pieces = [(record["origin"], features.load()[name].server(features.Use(record, site)))
               for name, record in site.get("features", {}).items()]
-    headers = _headers({**({"Strict-Transport-Security": f"max-age={hsts}"} if hsts else {}),
-                        **{name: value for _origin, piece in pieces for name, value in piece.headers.items()}}, set(), [])
-    challenges = [_location(site, route, inherited, 0) for route in site["routes"]
-                  if route["match"] != "regex" and route["path"].startswith("/.well-known/acme-challenge")]
+    found = [piece.headers for _origin, piece in pieces]
+    # The site's own lines are in its block already; those of the http block would be dropped by ours.
+    theirs = {line.words[1].lower() for line in _inherited(site)["add_header"]}
+    above = [line for line in inherited["add_header"] if line.words[1].lower() not in theirs]
+    secured_headers = {"Strict-Transport-Security": f"max-age={hsts}"} if hsts else {}
+    headers, plain_headers = (_headers(_merged(*values), theirs, above).replace("        add_header", "    add_header")
+                              for values in ((secured_headers, *found), found))
+    early = dict.fromkeys(line for name, feature in features.load().items() for use in features.uses([site], name)
+                          for line in feature.early(use))
+    locations += _beside(site, inherited, sets)
+    errors = _errors(pieces, inherited["error_page"], features.PAGES)
+    if any(feature.pages(features.uses([site], name)) for name, feature in features.load().items()):
+        pages[features.PAGES] = ""
+    locations += _page_locations(pages)
+    challenges = [_location(site, route, inherited, 0, sets, {}) for route in site["routes"]
+                  if route["match"] != "regex" and route["path"].startswith(features.CHALLENGES)]
     view = {
-        "name": site["name"], "origin": site["origin"], "tls": tls, "redirects": redirects, "plain": plain, "own": own,
-        "names": names or "_", "redirect_port": "" if secure == 443 else f":{secure}", "challenges": challenges,
+        "name": site["name"], "origin": site["origin"], "tls": secured, "redirects": redirects, "plain": plain,
+        "own": own, "names": names or "_", "redirect_port": "" if secure == 443 else f":{secure}",
+        "challenges": challenges,
         "client_max_body_size": site.get("client_max_body_size"), "directives": site.get("directives") or "",
-        "concrete": [name for name in site["server_names"] or [] if re.fullmatch(r"[\w-]+(\.[\w-]+)+", name)],
-        "headers": headers.replace("        add_header", "    add_header"), "locations": locations,
-        "features": "\n".join(_feature_lines(pieces, site["origin"], 4)),
+        "concrete": [name for name in site["server_names"] or [] if site_tls.concrete(name)],
+        "profile": site_tls.own_lines(site_tls.profile(site)) if secured else [],
+        "client": site_tls.client_lines(secured.get("client")) if secured else [],
+        "headers": headers, "plain_headers": plain_headers, "locations": locations,
+        "features": "\n".join([*(f"    {line}" for line in early), *_feature_lines(pieces, site["origin"], 4),
+                               *(f"    {line}" for line in errors)]),
     }
     default = not site["server_names"]
     return _squeeze(_template(_SITE).render(
-        site=view, listens=lambda sockets: _listen_lines(sockets, default)))
+        site=view, listens=lambda sockets: _listen_lines(sockets, default, backlogs)))
 
 
 def _squeeze(text: str) -> str:
@@ -553,20 +690,62 @@ def _squeeze(text: str) -> str:
     return "\n".join(lines)
 
 
-def _inherited(site: Mapping[str, Any]) -> dict[str, list[Statement]]:
-    """Return the site's own lines of the directives that nginx drops in a location which has any of its own."""
-    result: dict[str, list[Statement]] = {"add_header": [], "proxy_set_header": [], "uwsgi_param": []}
+#: Directives of which nginx drops all that a server block has where a location has one of its own.
+_DROPPED = ("add_header", "proxy_set_header", "uwsgi_param", "limit_conn", "limit_req", "proxy_hide_header",
+            "uwsgi_hide_header", "error_page")
+
+
+#: Those of them that this role writes in every route to an app, so that the http block's have never held there.
+_SENT_HERE = ("proxy_set_header", "uwsgi_param")
+
+
+def _inherited(site: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> dict[str, list[Statement]]:
+    """Return the user's own lines of these directives: the site's, and those of the http block that it leaves."""
+    found: list[list[Statement]] = []
+    for text in ((settings or {}).get("nginx_directives"), site.get("directives")):
+        try:
+            found.append([line for line in statements(text or "") if line.depth == 0 and len(line.words) > 1])
+        except SyntaxProblem:
+            found.append([])  # check_sites has told
+    above, own = found
+    taken = {(line.words[0], line.words[1].lower()) for line in own}
+    above = [line for line in above
+             if line.words[0] not in _SENT_HERE and (line.words[0], line.words[1].lower()) not in taken]
+    return {directive: [line for line in (*above, *own) if line.words[0] == directive] for directive in _DROPPED}
+
+
+def _again_where_dropped(lines: Iterable[str], inherited: Mapping[str, list[Statement]]) -> list[str]:
+    """Return the user's lines from outside that these lines of features would make nginx drop."""
+    ours = {line.split()[0] for line in lines if line.strip()} - {"add_header", *_SENT_HERE}
+    return [_again(line) for directive in inherited if directive in ours for line in inherited[directive]]
+
+
+def _errors(pieces: Iterable[tuple[str, features.Piece]], theirs: Iterable[Statement], folder: str) -> list[str]:
+    """Return the lines that show the pages of features, which lie in the folder; statuses of the user's are theirs."""
+    taken = {word for line in theirs for word in line.words[1:-1]}
+    found = {status: name for _origin, piece in pieces for status, name in piece.errors.items() if status not in taken}
+    return [f"error_page {status} {folder}{name};" for status, name in sorted(found.items())]
+
+
+def _page_locations(headers: Mapping[str, str]) -> list[str]:
+    """Return the locations of pages: one for each set of headers, for a page has those of the route it stands for."""
+    return ["\n".join([f"    location ^~ {folder} {{", "        internal;", f"        alias {features.PAGES_FOLDER};",
+                       "        types { }", "        default_type text/html;", "        charset utf-8;",
+                       "        etag off;", "        allow all;", "        auth_basic off;",
+                       *([text] if text else []), "    }"]) for folder, text in sorted(headers.items())]
+
+
+def _own(text: str, directive: str) -> list[Statement]:
+    """Return the lines of a directive in a text of the user's."""
     try:
-        for statement in statements(site.get("directives") or ""):
-            if statement.depth == 0 and statement.words[0] in result:
-                result[statement.words[0]].append(statement)
+        return [line for line in statements(text) if line.depth == 0 and line.words[0] == directive]
     except SyntaxProblem:
-        pass  # check_sites has told
-    return result
+        return []  # check_sites has told
 
 
 def _location(site: Mapping[str, Any], route: Mapping[str, Any], inherited: Mapping[str, list[Statement]],
-              hsts: int) -> str:
+              hsts: int, sets: Mapping[str, tuple[str, Mapping[str, str]]], pages: dict[str, str]) -> str:
+    """Return the location of a route; what it needs of the locations of pages goes into ``pages``."""
     kind = _kinds()[route["kind"]]
     pieces = [(record["origin"], features.load()[name].location(features.Use(record, site, route)))
               for name, record in route.get("features", {}).items()]
@@ -579,33 +758,94 @@ def _location(site: Mapping[str, Any], route: Mapping[str, Any], inherited: Mapp
     except SyntaxProblem:
         pass
 
-    def sent(directive: str) -> str:
-        """Return what is sent to the app: the shared include, or every line where the user overrides one."""
-        name, values = _SENT[directive]
-        theirs = own.get(directive, set())
-        site_wide = [line for line in inherited[directive] if line.words[1].lower() not in theirs]
-        overridden = theirs | {line.words[1].lower() for line in site_wide}
-        lines = [f"        include webstack/{name}.conf;"]
-        if overridden & {key.lower() for key in values}:
-            lines = [f"        {_sent_line(directive, key, value)}" for key, value in values.items()
-                     if key.lower() not in overridden]
-        return "\n".join([*lines, *(f"        {_again(line)}" for line in site_wide)])
+    of_site = [features.load()[name].server(features.Use(record, site))
+               for name, record in site.get("features", {}).items()]
+    outside = {"X-None": ""} if any(piece.headers for piece in of_site) else {}
+
+    def sent(directive: str, more: Mapping[str, str] | None = None) -> str:
+        """Return what is sent to the app: the shared include, or every line where one is another."""
+        changes = {_NAMED[directive](header): value for sent in (more or {}, *(piece.sent for _origin, piece in pieces))
+                   for header, value in sent.items()}
+        lines = _told(directive, *sets[directive], own.get(directive, set()), inherited[directive], changes)
+        return "\n".join(f"        {line}" for line in lines)
 
     def headers(values: Mapping[str, str] | None = None, cache: str = "") -> str:
-        base = {"Strict-Transport-Security": f"max-age={hsts}"} if hsts else {}
-        base |= {name: value for _origin, piece in pieces for name, value in piece.headers.items()}
+        told = "$webstack_hsts" if kind.name in upstreams.KINDS else f"max-age={hsts}"
+        base = {"Strict-Transport-Security": told} if hsts else {}
         cached = {"Cache-Control": cache} if cache else {}
         theirs = own.get("add_header", set())
-        return _headers({**base, **(values or {}), **cached}, theirs, inherited["add_header"])
+        found = _merged(base, *(piece.headers for _origin, piece in pieces), values or {}, cached)
+        # A location without any line would have the site's, which are not to hold there. An empty one is not sent.
+        return _headers(found or outside, theirs, inherited["add_header"])
+
+    own_headers = [f"        {_again(line)}" for line in _own(text, "add_header")]
+    page_headers = "\n".join(filter(None, [headers(), *own_headers]))
+    folder = features.PAGES + (f"{_digest(page_headers)}/" if page_headers else "")
+    own_errors = _own(text, "error_page")
+    around = {**inherited, "error_page": [] if own_errors else inherited["error_page"]}
+    errors = _errors(pieces, own_errors or around["error_page"], folder)
+    if errors:
+        pages[folder] = page_headers
+    elif not own_errors and any(piece.errors for piece in of_site):
+        errors = ["error_page 599 /;"]  # a location that has none would have those of the site
+    again = [*errors, *_again_where_dropped(
+        [*errors, *(line for _origin, piece in pieces for line in piece.lines)], around)]
 
     location = {"prefix": "", "exact": "= ", "regex": "~ "}[route["match"]] + _quote(route["path"])
+    before, written = "", pieces
+    if kind.returns and _looks_first(site, route):
+        name = "@" + _digest(route["match"], route["path"])
+        lines = [*_feature_lines(pieces, route["origin"], 8), *(f"        {line}" for line in again)]
+        raw = [_raw(text, route["origin"] + ".directives"), _mark(route["origin"])] if text.strip() else []
+        before = "\n".join([f"    location {location} {{", headers(), *lines, *raw,
+                            f"        try_files /.webstack/none {name};", "    }", "", ""])
+        # What was looked at there is not looked at again; the rest, such as the log, is that of the last location.
+        location, again = name, []
+        written = [piece for name, piece in zip(route.get("features", {}), pieces, strict=True)
+                   if not features.load()[name].after_return]
     rendered = _template(kind.template).render(
         route=route, location=location, own=sent, headers=headers, hidden=r'"/\\.(?!well-known(/|$))"',
-        upstream=_upstream_name(route) if route["kind"] == "app" else "",
-        directives="\n".join(_feature_lines(pieces, route["origin"], 8) + (
+        upstream=upstreams.name(route) if route["kind"] in upstreams.KINDS else "",
+        directives="\n".join(_feature_lines(written, route["origin"], 8) + [f"        {line}" for line in again] + (
             [_raw(text, route["origin"] + ".directives"), _mark(route["origin"])] if text.strip() else [])),
     ).rstrip("\n")
-    return f"{_mark(route['origin'])}\n{rendered}"
+    return f"{_mark(route['origin'])}\n{before}{rendered}"
+
+
+def _looks_first(site: Mapping[str, Any], route: Mapping[str, Any]) -> bool:
+    """Tell whether something must be looked at before the route returns.
+
+    `return` is done before it is asked who may pass. So such a route gets a location that asks, finds no file, and
+    goes on in a location of its own for what is returned.
+    """
+    if route["path"].startswith(features.CHALLENGES) and route["match"] != "regex":
+        raw = False
+    else:
+        try:
+            raw = any(line.depth == 0 and line.words[0] in routes.NEVER_APPLIED
+                      for line in statements(site.get("directives") or ""))
+        except SyntaxProblem:
+            raw = False  # check_sites has told
+    return raw or any(features.load()[name].after_return for name in route.get("features", {}))
+
+
+def _beside(site: Mapping[str, Any], inherited: Mapping[str, list[Statement]],
+            sets: Mapping[str, tuple[str, Mapping[str, str]]]) -> list[str]:
+    """Return the locations that features need beside those of the routes, each of them once."""
+    def told(directive: str, changes: Mapping[str, str]) -> list[str]:
+        return _told(directive, *sets[directive], set(), inherited[directive], changes)
+
+    found: dict[tuple[str, ...], str] = {}
+    for name, feature in features.load().items():
+        for use in features.uses([site], name):
+            lines = tuple(feature.beside(use, told))
+            if lines:
+                found.setdefault(lines, "\n".join([_mark(use.record["origin"]), *(f"    {line}" for line in lines)]))
+    return list(found.values())
+
+
+def _digest(*words: str) -> str:
+    return "webstack_" + hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
 def _feature_lines(pieces: Iterable[tuple[str, features.Piece]], after: str, indent: int) -> list[str]:
@@ -620,6 +860,16 @@ def _kinds() -> dict[str, routes.Kind]:
     return routes.load()
 
 
+def _merged(*parts: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of all parts: the later one wins, whatever its capitals, and `Vary` is a list."""
+    result: dict[str, tuple[str, str]] = {}
+    for name, value in (item for part in parts for item in part.items()):
+        before = result.get(name.lower())
+        joined = f"{before[1]}, {value}" if before and name.lower() == "vary" else value
+        result[name.lower()] = (name, joined)
+    return dict(result.values())
+
+
 def _headers(values: Mapping[str, str], theirs: set[str], site_wide: list[Statement]) -> str:
     """Return the add_header lines of a location: complete, since one line of its own drops all from outside."""
     if not values and not theirs:
@@ -627,7 +877,7 @@ def _headers(values: Mapping[str, str], theirs: set[str], site_wide: list[Statem
     site_lines = [line for line in site_wide if line.words[1].lower() not in theirs]
     overridden = theirs | {line.words[1].lower() for line in site_lines}
     # Security headers are for every status; an error must not be kept by caches for a year.
-    lines = [f"        add_header {name} {_quote(value)}{'' if name == 'Cache-Control' else ' always'};"
+    lines = [f"        add_header {name} {_quote(value)}{'' if name.lower() == 'cache-control' else ' always'};"
              for name, value in values.items() if name.lower() not in overridden]
     return "\n".join([*lines, *(f"        {_again(line)}" for line in site_lines)])
 
@@ -648,8 +898,16 @@ def check_sites(sites: Iterable[Mapping[str, Any]], settings: Mapping[str, Any] 
     """
     sites = list(sites)
     found: list[tuple[str, str]] = []
+    expected = (settings or {}).get("nginx_expected_connections")
+    if expected is not None and not 1 <= expected <= 1_000_000:
+        found.append(("nginx_expected_connections", f"is {expected}; write how many clients are connected at the same "
+                                                    "time, from 1 to 1000000."))
     _check_listeners(sites, found)
     _check_names(sites, found)
+    found += site_tls.check_sites(sites, lambda site: _unique_sockets(site["listen"]))
+    for name, feature in features.load().items():
+        found += [(use.record["origin"], message) for use in features.uses(sites, name)
+                  if (message := feature.check(use))]
     _check_raw(sites, settings or {}, found)
     if not found:
         _check_locations(sites, found)
@@ -717,7 +975,8 @@ def _wrong_name(name: str) -> str:
     return ""
 
 
-_KNOWN = {"webstack_port", "webstack_connection", "webstack_disposition", "webstack_dollar", "webstack_newline"}
+_KNOWN = {"webstack_address", "webstack_port", "webstack_connection", "webstack_disposition", "webstack_dollar",
+          "webstack_newline"}
 
 
 def _check_raw(sites: list[Mapping[str, Any]], settings: Mapping[str, Any], found: list[tuple[str, str]]) -> None:

@@ -20,7 +20,18 @@ from typing import Any
 
 from ansible_collections.frontdesk.webstack.plugins.module_utils.env_file import format_env_file
 
-from . import access, app_processes, django_settings, features, nginx_render, routes, servers, services, sources
+from . import (
+    access,
+    app_processes,
+    django_settings,
+    features,
+    nginx_render,
+    routes,
+    servers,
+    services,
+    site_tls,
+    sources,
+)
 from .role_options import role_options
 from .schema import InventoryError, Problems, apply, describe, suggest
 
@@ -44,6 +55,10 @@ _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(\))?")
 _DEVELOPMENT = re.compile(r"runserver|flask\s+run|\.run\b")
 _VITE = re.compile(r"\bvite(\s+(dev|serve|preview)\b|\s*$|\s+-)|\bvue-cli-service\s+serve\b|"
                    r"(npm|yarn|bun)\s+(run\s+)?(dev|serve|start|preview)(?![\w:-])")
+
+
+#: The `webstack_*` settings that hosts have of their own.
+OF_HOSTS = ("webstack_address", "webstack_drained")
 
 
 def wanted(names: Iterable[str]) -> list[str]:
@@ -84,6 +99,7 @@ class _Normaliser:
         self.groups = groups
         self.problems = problems
         self.settings: dict[str, Any] = {}
+        self.drained: set[str] = set()
         self.apps: dict[str, dict[str, Any]] = {}
         self.services: dict[str, dict[str, Any]] = {}
         self.vue: dict[str, dict[str, Any]] = {}
@@ -109,6 +125,7 @@ class _Normaliser:
             self._place(service)
         self._sites(drafts["nginx_sites"])
         self._listeners_clash()
+        certificates = self._certificates()
         if self.problems:
             raise InventoryError(self.problems)
         for record in [*self.apps.values(), *self.services.values()]:
@@ -127,13 +144,15 @@ class _Normaliser:
             "vue": self.vue,
             "sites": self.sites,
             "nginx": self.nginx_settings,
+            "certificates": certificates,
+            "private_ca": self.settings["webstack_private_ca"],
             "hosts": {host: self._host(host) for host in self.variables},
         }
 
     # -- reading what users wrote ------------------------------------------------------------------------------
 
     def _shared_settings(self) -> dict[str, Any]:
-        """Return the ``webstack_*`` settings; all but the address must be the same on every host."""
+        """Return the ``webstack_*`` settings; all but those ``OF_HOSTS`` must be the same on every host."""
         options = role_options("plan")
         nginx = {key: spec for key, spec in role_options("nginx").items() if key != "nginx_sites"}
         result: dict[str, Any] = {}
@@ -142,12 +161,15 @@ class _Normaliser:
             for host, variables in self.variables.items():
                 if variables.get(name) is not None:
                     given.setdefault(json.dumps(variables[name], default=str), (host, variables[name]))
-            if name != "webstack_address" and len(given) > 1:
+            if name not in OF_HOSTS and len(given) > 1:
                 hosts = [host for host, _value in given.values()]
                 self.problems.add(name, f"differs between {' and '.join(hosts[:2])}. Write it once, for all hosts, "
                                         "for example in group_vars/all.yml.")
-            if name != "webstack_address" and given:
+            if name not in OF_HOSTS and given:
                 result[name] = next(iter(given.values()))[1]
+        name = "webstack_drained"
+        self.drained = {host for host, variables in self.variables.items()
+                        if apply({name: variables.get(name)}, {name: options[name]}, "", self.problems)[name]}
         checked = apply(result, options, "", self.problems)
         self.nginx_settings = {
             host: apply({k: v for k, v in self.variables[host].items() if k in nginx}, nginx, "", self.problems)
@@ -407,10 +429,15 @@ class _Normaliser:
             for edge in hosts:
                 if edge not in self.groups.get(EDGE, []):
                     continue
-                for route in site["routes"] or []:
-                    for kind in ("app", "vue"):
-                        if isinstance(route, Mapping) and isinstance(route.get(kind), str):
-                            self.routed.setdefault(route[kind], []).append((edge, site))
+                for route in [site, *(site["routes"] or [])]:
+                    if not isinstance(route, Mapping):
+                        continue
+                    # An app that says who may pass is asked by the edge too.
+                    asked = [route.get("auth_request"), {} if route is site else route]
+                    for name in (place.get(kind) for place in asked if isinstance(place, Mapping)
+                                 for kind in ("app", "vue")):
+                        if isinstance(name, str):
+                            self.routed.setdefault(name, []).append((edge, site))
 
     def address(self, host: str, why: str) -> str:
         """Return the IP address of ``host``; it is a mistake not to have one, and ``why`` says who needs it."""
@@ -452,15 +479,15 @@ class _Normaliser:
         if not record["hosts"] and not edges:
             record["listen"] = {}
 
-    def upstream(self, record: dict[str, Any], edge: str) -> list[str]:
-        """Return where the window on ``edge`` finds the app: the unix socket on its own host, else TCP."""
+    def upstream(self, record: dict[str, Any], edge: str) -> list[tuple[str, str]]:
+        """Return where the window on ``edge`` finds the app, and on which host: a unix socket on its own, else TCP."""
         result = []
         for host in record["hosts"]:
             addresses = record["listen"].get(host, [])
             local = edge == host
             for address in addresses:
                 if address.startswith("/") == local or not address.startswith("/") and len(addresses) == 1:
-                    result.append(f"unix:{address}" if address.startswith("/") else address)
+                    result.append((f"unix:{address}" if address.startswith("/") else address, host))
         return result
 
     def _complete(self, app: dict[str, Any]) -> None:
@@ -508,6 +535,24 @@ class _Normaliser:
             for path, message in nginx_render.check_sites(whole, self.nginx_settings.get(edge)):
                 self.problems.add(path, message)
 
+    def _certificates(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the sites of each edge whose certificate is made by the authority of one's own."""
+        found = {}
+        for edge, sites in self.sites.items():
+            own = [site for site in sites if site["tls"] and site["tls"]["issuer"] == "private"]
+            if own:
+                found[edge] = [{"name": site["name"], "path": site["tls"]["certificate"],
+                                "names": site_tls.subject_names(site["server_names"])} for site in own]
+        authority = self.settings["webstack_private_ca"]
+        if found and not authority["passphrase"]:
+            self.problems.add("webstack_private_ca.passphrase", "is missing, and a site says `issuer: private`. Write "
+                              "the words that the key of the authority is encrypted with, by ansible-vault.")
+        if not 7 <= authority["days"] <= 397:
+            self.problems.add("webstack_private_ca.days", f"is {authority['days']}; write 7 to 397.")
+        if not 1 <= len(authority["name"]) <= 64:
+            self.problems.add("webstack_private_ca.name", "must have 1 to 64 characters.")
+        return found
+
     def _in_error(self, path: str) -> bool:
         return any(problem.path == path or problem.path.startswith((f"{path}.", f"{path}["))
                    for problem in self.problems.items)
@@ -521,10 +566,12 @@ class _Normaliser:
             record = routes.resolve(route, where, context) if route is not None else None
             if record:
                 resolved.append(record)
-        resolved = [{**route, "features": features.effective(own, route["kind"], route["features"])}
+        resolved = [{**route, "features": features.effective(own, route["kind"], route["features"],
+                                                               route["path"])}
                     for route in self._with_files(resolved)]
         site = {**{key: value for key, value in draft.items() if key not in features.load()},
                 "origin": path, "routes": resolved, "features": own}
+        site["tls"] = site_tls.resolve(draft["tls"], draft, f"{path}.tls", self.problems.add)
         site["listen"] = nginx_render.listeners(site, self.problems)
         return site
 
@@ -553,7 +600,8 @@ class _Normaliser:
                 origin = f"{route['origin']}.app"
                 same = {"features": features.of_files(route["features"])}
                 result.append({**routes.folder_route(origin, url, folder, uploads=key == "media"), **same} if folder
-                              else {**route, "origin": origin, "path": url, "match": "prefix", "directives": "", **same})
+                              else {**route, "origin": origin, "path": url, "match": "prefix", "directives": "",
+                                    **same})
         return result
 
     def _folders(self, app: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -592,7 +640,14 @@ class _RouteContext:
         if record is None:
             return None
         server = servers.load().get(record["server"])
-        return {**record, "servers": self._normaliser.upstream(record, self.edge),
+        found = self._normaliser.upstream(record, self.edge)
+        drained = [address for address, host in found if host in self._normaliser.drained]
+        if found and len(drained) == len(found):
+            self.error("webstack_drained", f"is true on {' and '.join(host for _address, host in found)}, and nobody "
+                                           f"would answer for {name}: leave it out on one host, or close the site "
+                                           "with the playbook `maintenance`.")
+        return {**record, "servers": [address for address, _host in found], "drained": drained,
+                "server_hosts": [host for _address, host in found],
                 "protocol": server.protocol if server else "http"}
 
     def vue(self, name: str) -> dict[str, Any] | None:

@@ -73,7 +73,10 @@ def apply(value: Any, options: Mapping[str, Mapping[str, Any]], path: str, probl
     so that later checks can go on.
     """
     if not isinstance(value, Mapping):
-        problems.add(path, f"is {describe(value)}, and must be a dictionary with the keys {', '.join(options)}.")
+        # Where something in it is secret, it may be that secret alone.
+        secret = any(spec.get("no_log") for spec in options.values())
+        shown = _sort(value) if secret and value is not None else describe(value)
+        problems.add(path, f"is {shown}, and must be a dictionary with the keys {', '.join(options)}.")
         return {key: _default(spec, _below(path, key), problems) for key, spec in options.items()}
     for key in value:
         if key not in options:

@@ -57,6 +57,19 @@ def test_access_wants_addresses(text):
     assert "write an address or a network" in message
 
 
-def test_only_routes_that_serve_have_access_rules():
-    kinds = {name for name, kind in routes.load().items() if "access" in routes.options(kind)}
-    assert kinds == {"app", "folder", "vue"}
+def test_every_kind_of_route_has_gates():
+    gates = {name for name, feature in features.load().items() if feature.gate}
+    assert {"access", "auth_request", "basic_auth", "bots", "methods"} <= gates
+    for kind in routes.load().values():
+        assert gates <= routes.options(kind).keys(), kind.name
+
+
+@pytest.mark.parametrize("path, of_route, holds", [
+    ("/", None, True), ("/.well-known/", None, True), ("/.well-known/acme-challenge/", None, False),
+    ("/.well-known/acme-challenge/x", {"allow": ["192.0.2.1"], "deny": []}, True),
+])
+def test_who_may_pass_is_nothing_for_certificate_authorities(path, of_route, holds):
+    context = Context()
+    own = features.resolve_site({"access": {"allow": ["192.0.2.1"], "deny": []}}, "nginx_sites[0]", context)
+    route = features.resolve_route({"access": of_route}, "answer", "nginx_sites[0].routes[0]", context)
+    assert ("access" in features.effective(own, "answer", route, path)) == holds

@@ -220,9 +220,11 @@ def test_the_table_says_what_runs_where_and_what_is_odd():
                               lock={"who": "bob", "since": "noon"}),
                    vue=[{"name": "web", "live": "x", "held": "y", "releases": []}])
     found["host1"]["apps"][0]["reversing"] = {"gone": [SECOND]}
+    found["host1"]["expiring"] = ["the certificate /a.pem expires soon: renew it."]
     answer = status.collect(found, ["host3"])
     assert [item["host"] for item in answer["apps"]] == ["host1", "host2"]
     text = status.table(answer)
     for words in ("app", "ccc", "differs between hosts", "v3 held back by ann", "bob is deploying since noon",
-                  f"not taken back yet: {SECOND}", "web", "y held back", "host3: no answer"):
+                  f"not taken back yet: {SECOND}", "web", "y held back", "host3: no answer",
+                  "host1: the certificate /a.pem expires soon"):
         assert words in text

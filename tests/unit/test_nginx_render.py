@@ -23,7 +23,7 @@ def route(kind, index=0, site=0, **values):
         "app": {"app": "shop", "protocol": "http", "servers": ["unix:/run/webstack/shop.sock"], "timeout": 35,
                 "buffering": True},
         "vue": {"vue": "front", "root": "/srv/webstack/vue/front"},
-        "folder": {"folder": "/srv/files", "uploads": False, "cache": ""},
+        "folder": {"folder": "/srv/files", "uploads": False, "cache_control": ""},
         "redirect": {"to": "https://www.example.com$request_uri", "code": 301},
         "answer": {"status": 200, "body": "", "content_type": "text/plain"},
     }[kind]
@@ -148,18 +148,38 @@ def test_http2_in_both_spellings():
 
 def test_strangers_get_no_answer():
     output = text(secure(route("app")), file="http.conf")
-    assert "        listen 80 default_server;" in output
-    assert "        listen 443 ssl default_server;\n        ssl_reject_handshake on;" in output
+    assert "        listen 80 default_server backlog=@BACKLOG 4096@;" in output
+    assert "        listen 443 ssl default_server backlog=@BACKLOG 4096@;\n        ssl_reject_handshake on;" in output
     assert output.count("return 444;") == 4
     catch_all = secure(route("app"), server_names=[])
     assert "default_server" not in text(catch_all, file="http.conf")
     assert text(catch_all).count("default_server") == 6
 
 
+def test_no_block_is_without_its_listener_on_a_host_without_ipv6():
+    output = text(site(listen=listens(8080)), file="http.conf")
+    block = output[output.index("    #@ipv6 server {"):].partition("return 444;")[0]
+    assert all(line.strip().startswith("#@ipv6") for line in block.splitlines())
+    assert "    #@ipv6 }" in output
+
+
 def test_folder_is_closed_by_slashes_on_both_sides():
     for path, folder in (("/static", "/srv/s"), ("/static/", "/srv/s/"), ("/static", "/srv/s/")):
         output = text(site(route("folder", path=path, folder=folder)))
         assert 'location "/static/" {\n        alias "/srv/s/";' in output
+
+
+@pytest.mark.parametrize("record, control, compressed", [
+    (route("folder"), [], 1), (route("folder", cache_control="max-age=60"), ["max-age=60"], 1),
+    (route("folder", uploads=True), [], 0), (routes.folder_route("a", "/s/", "/srv/s"), ["$webstack_static"], 1),
+    (routes.folder_route("a", "/m/", "/srv/m", uploads=True), [], 0),
+    (route("vue"), ["no-cache", "public, max-age=31536000, immutable", "no-store"], 2),
+])
+def test_how_files_are_sent(record, control, compressed):
+    found = [statement.words for statement in nginx_syntax.statements(text(site(record)))]
+    assert [words[2] for words in found if words[:2] == ("add_header", "Cache-Control")] == control
+    assert found.count(("gzip_static", "on")) == compressed
+    assert text(site(record)).count("#@module:http_brotli_static brotli_static on;") == compressed
 
 
 def test_uploads_are_no_pages():

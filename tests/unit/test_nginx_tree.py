@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import re
 import socket
@@ -76,7 +77,8 @@ class Host:
 
     def tree(self):
         paths = nginx_tree.Paths(etc=str(self.etc), binary=str(self.folder / "nginx"),
-                                 error_log=str(self.folder / "error.log"))
+                                 error_log=str(self.folder / "error.log"), cache=str(self.folder / "cache"),
+                                 group=grp.getgrgid(os.getgid()).gr_name)
         tree = nginx_tree.Tree(paths, self.run, timeout=0.5)
         tree.running = lambda: self.running
         return tree
@@ -116,7 +118,58 @@ def test_first_and_second_run(host):
 def test_files_are_for_root_to_write(host):
     host.tree().go_live({**FILES, "sites/a.conf": ""}, ORIGINS)
     for path in host.etc.glob("webstack.d/1/**/*"):
-        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+        wanted = 0o755 if path.is_dir() else 0o600 if path.name == "manifest.json" else 0o644
+        assert path.stat().st_mode & 0o777 == wanted, path
+
+
+SECRET = {**FILES, "secrets/users": "bob:$6$salt$horse\n#@nginx>=1 a @GENERATION@\n#@needs folder /none\n"}
+
+
+def test_a_secret_file(host):
+    assert host.tree().go_live(SECRET, ORIGINS) == (True, 1)
+    path = host.etc / "webstack" / "secrets" / "users"
+    assert (path.stat().st_mode & 0o777, path.stat().st_gid) == (0o640, os.getgid())
+    assert path.read_text() == SECRET["secrets/users"]
+    assert host.tree().look(SECRET).same
+    assert host.tree().go_live(SECRET, ORIGINS) == (False, 1)
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda path: path.chmod(0o644), lambda path: path.write_text("eve:x\n"), lambda path: path.unlink()])
+def test_a_secret_file_is_mended(host, spoil):
+    host.tree().go_live(SECRET, ORIGINS)
+    spoil(host.etc / "webstack" / "secrets" / "users")
+    state = host.tree().look(SECRET)
+    assert (state.differs, state.edited, state.same) == (["secrets/users"], ["secrets/users"], False)
+    assert host.tree().go_live(SECRET, ORIGINS) == (True, 2)
+    assert host.tree().look(SECRET).same
+
+
+@pytest.mark.parametrize("before, after, shown", [
+    (FILES, SECRET, ("", "(not shown)\n")),
+    (SECRET, {**SECRET, "secrets/users": "eve"}, ("(not shown)\n", "(not shown, and different)\n")),
+    (SECRET, FILES, ("(not shown)\n", "")),
+])
+def test_the_diff_shows_no_secrets(host, before, after, shown):
+    host.tree().go_live(before, ORIGINS)
+    (part,) = host.tree().diff(after)
+    assert (part["before"], part["after"]) == shown
+    assert part["after_header"].endswith("/secrets/users")
+    assert host.tree().diff(before) == []
+
+
+def test_no_error_quotes_a_secret():
+    [error] = nginx_tree.translate('nginx: [emerg] cannot load "bob:$6$"', SECRET, {})
+    assert "text" not in error
+    assert "horse" not in str(error)
+
+
+def test_a_file_that_the_workers_read_must_be_there(host, tmp_path):
+    files = changed(FILES, f'#@needs secret "{tmp_path}/users"\n')
+    with pytest.raises(nginx_tree.Refused, match="there is no file"):
+        host.tree().go_live(files, ORIGINS)
+    (tmp_path / "users").write_text("")
+    assert host.tree().go_live(files, ORIGINS) == (True, 1)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -190,6 +243,88 @@ def test_foreign_files_are_reported(host):
     assert host.tree().foreign() == [str(host.etc / "sites-enabled/b"), str(host.etc / "conf.d/a.conf")]
 
 
+def test_modules_of_no_package_are_reported(host, tmp_path):
+    folder = host.etc / "modules-enabled"
+    folder.mkdir()
+    (folder / "a.conf").symlink_to("/usr/share/nginx/modules-available/a.conf")
+    (folder / "b.conf").symlink_to(tmp_path / "b.conf")
+    (folder / "c.conf").write_text("")
+    (folder / "c.conf.off").write_text("")
+    assert host.tree().modules() == [str(folder / "b.conf"), str(folder / "c.conf")]
+
+
+def lives(host, number):
+    """Make generations 1 to `number` live, one after the other."""
+    for one in range(1, number + 1):
+        host.tree().go_live(changed(FILES, f"v{one}"), ORIGINS)
+
+
+def test_going_back_and_forth(host):
+    lives(host, 3)
+    assert host.tree().earlier() == 2
+    assert host.tree().go_back(2)
+    assert (host.tree().live(), host.running) == (2, 2)
+    assert host.tree().kept() == [1, 2, 3]
+    assert not host.tree().go_back(2)
+    assert host.tree().earlier() == 1
+    # The next run brings what the inventory has, as a generation of its own; back from there is what was live before.
+    assert host.tree().go_live(changed(FILES, "v3"), ORIGINS) == (True, 4)
+    assert host.tree().earlier() == 2
+    assert host.tree().go_back(3)
+    assert host.running == 3
+
+
+@pytest.mark.parametrize(("live", "number", "words"), [
+    (0, 0, "nothing of ours is live on this host; kept are: none besides the live one"),
+    (1, 0, "there is no generation before the live one"),
+    (3, 7, "generation 7 is not on this host, or not as it was written; kept are: 1, 2."),
+    (3, 2, "generation 2 is not on this host, or not as it was written; kept are: 1."),
+])
+def test_where_there_is_no_way_back(host, live, number, words):
+    lives(host, live)
+    if number == 2:
+        (host.etc / "webstack.d" / "2" / "http.conf").write_text("by hand\n")
+    before = host.snapshot()
+    with pytest.raises(nginx_tree.Refused) as refused:
+        host.tree().go_back(number or host.tree().earlier())
+    assert words in str(refused.value)
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("fault", ["bad", "deaf", "needs"])
+@pytest.mark.parametrize("try_only", [True, False])
+def test_a_way_back_that_fails_is_undone(host, tmp_path, fault, try_only):
+    text = {"bad": "old bad;", "deaf": "deaf;", "needs": f"\n#@needs folder {tmp_path}/gone\n"}[fault]
+    (tmp_path / "gone").mkdir()
+    check, host.check = host.check, lambda folder: (0, "")
+    host.tree().go_live(changed(FILES, text), ORIGINS)
+    host.tree().go_live(FILES, ORIGINS)
+    host.check, host.deaf = check, True
+    (tmp_path / "gone").rmdir()
+    before = host.snapshot()
+    if try_only and fault == "deaf":
+        assert host.tree().go_back(1, try_only)  # only a reload shows it
+    else:
+        with pytest.raises(nginx_tree.Refused):
+            host.tree().go_back(1, try_only)
+    assert host.snapshot() == before
+    assert host.running == 2
+
+
+def test_the_diff_of_going_back_has_no_manifest(host):
+    lives(host, 2)
+    [part] = host.tree().diff(host.tree().files_of(1))
+    assert part["after_header"].endswith("http.conf")
+
+
+def test_trying_to_go_back_changes_nothing(host):
+    lives(host, 2)
+    before = host.snapshot()
+    assert host.tree().go_back(1, try_only=True)
+    assert host.snapshot() == before
+    assert host.running == 2
+
+
 def test_check_touches_nothing(host):
     before = host.snapshot()
     assert host.tree().check(FILES, ORIGINS) == []
@@ -249,6 +384,86 @@ CERTIFICATES = [
 def test_certificate(certificate, names, later, words):
     fault = nginx_tree.certificate_fault(certificate, names, time.time() + later)
     assert words in fault if words else not fault
+
+
+def test_a_certificate_that_expires_soon_is_told(certificate):
+    files = {"sites/a.conf": f'#@needs certificate "{certificate}" a.example.com\n#@needs folder /srv\n'}
+    (text,) = nginx_tree.expiring(files)
+    assert certificate in text
+    assert "in 10 days: renew it" in text
+    assert nginx_tree.expiring(files, days=9) == []
+    assert "has expired on" in nginx_tree.expiring(files, time.time() + 11 * DAY)[0]
+
+
+def test_what_old_configurations_remembered_is_forgotten(host):
+    def named(path):
+        return changed(FILES, f"proxy_cache_path {path} levels=1:2;")
+
+    zones = [host.folder / "cache" / f"webstack.shop.{number:012x}" for number in range(3)]
+    for zone in zones:
+        (zone / "1").mkdir(parents=True)
+    (foreign := host.folder / "cache" / "webstack.shop").mkdir()
+    host.tree().go_live(named(zones[0]), ORIGINS)
+    assert [zone.exists() for zone in zones] == [True, False, False], "of no generation"
+    zones[1].mkdir()
+    host.tree().go_live(named(zones[1]), ORIGINS, keep=2)
+    assert [zone.exists() for zone in zones] == [True, True, False], "workers may still write to it"
+    host.tree().go_live(FILES, ORIGINS, keep=2)
+    assert [zone.exists() for zone in zones] == [False, True, False]
+    assert foreign.exists()
+
+
+def test_check_leaves_no_folder_that_nginx_made_for_its_test(host, monkeypatch):
+    zones = [host.folder / "cache" / f"webstack.shop.{number:012x}" for number in range(2)]
+    zones[0].mkdir(parents=True)
+    tree, test = host.tree(), nginx_tree.Tree.test
+    monkeypatch.setattr(tree, "test", lambda *args: (zones[1].mkdir(), test(tree, *args)))
+    assert tree.check(FILES, ORIGINS) == []
+    assert [zone.exists() for zone in zones] == [True, False]
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("load_module modules/ngx_http_brotli_static_module.so;\n", {"http_brotli_static"}),
+    ("# load_module modules/ngx_http_x_module.so;\nload_module /usr/lib/ngx_stream_module.so;", {"stream"}),
+    ("", set()),
+])
+def test_which_modules_are_loaded(text, expected):
+    found = nginx_tree.loaded(text)
+    assert found == expected
+    filled = nginx_tree.fill_in("#@module:http_brotli_static brotli_static on;", nginx_tree.Features(modules=found), 1)
+    assert (filled == "brotli_static on;") == ("http_brotli_static" in expected)
+
+
+def test_the_live_certificates_that_expire_soon(host, certificate):
+    assert host.tree().expiring() == []
+    host.tree().go_live(changed(FILES, f'#@needs certificate "{certificate}" a.example.com'), ORIGINS)
+    (text,) = host.tree().expiring()
+    assert "in 10 days" in text
+
+
+def test_check_mode_says_which_certificates_are_not_made_yet(host):
+    files = changed(FILES, '#@needs certificate "/etc/nginx/webstack.tls/none.pem" a.example.com')
+    (found,) = host.tree().check(files, ORIGINS)
+    assert "/etc/nginx/webstack.tls/none.pem is made by the run itself" in found["message"]
+    # Otherwise it is a certificate like others.
+    (found,) = host.tree().lacking({"x": '#@needs folder /none\n#@needs certificate "/none.pem" a.example.com\n'}, {})
+    assert found["message"] == "there is no folder /none"
+
+
+def test_a_changed_certificate_is_a_change(host, tmp_path):
+    path = tmp_path / "a.pem"
+    files = changed(FILES, f'#@digest "{path}"')
+    block = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
+    assert host.tree().go_live(files, ORIGINS) == (True, 1)
+    path.write_text("one key\n" + block.format("one"))
+    assert host.tree().go_live(files, ORIGINS) == (True, 2)
+    assert host.tree().go_live(files, ORIGINS) == (False, 2)
+    path.write_text("another key\n" + block.format("one"))  # the digest is for everybody to read
+    assert host.tree().go_live(files, ORIGINS) == (False, 2)
+    path.write_text("one key\n" + block.format("two"))
+    assert host.tree().go_live(files, ORIGINS) == (True, 3)
+    live = (host.etc / "webstack" / "http.conf").read_text()
+    assert f'# "{path}" sha256 ' in live
 
 
 # What a run does to the host, step by step; after each of them it is killed once.

@@ -399,7 +399,7 @@ def whole():
 
 def test_the_plan_has_these_keys(whole):
     assert set(whole) == {"schema", "environment", "root", "keep", "cache", "apps", "services", "vue", "sites", "nginx",
-                          "hosts", "authorities", "unpinned", "log_days"}
+                          "hosts", "authorities", "unpinned", "log_days", "certificates", "private_ca"}
     assert whole["schema"] == 1
     assert (whole["environment"], whole["root"], whole["keep"]) == ("production", "/srv/webstack", 5)
 
@@ -426,6 +426,29 @@ def test_what_belongs_on_which_host(whole):
     }
 
 
+PRIVATE = {"tls": {"issuer": "private"}, "server_names": [".example.com"]}
+
+
+def test_certificates_of_an_authority_of_ones_own():
+    plan = make(nginx_sites=[site(**PRIVATE)], webstack_private_ca={"passphrase": "x"})
+    assert plan["certificates"] == {"edge1": [{
+        "name": "site", "path": "/etc/nginx/webstack.tls/site.pem", "names": ["example.com", "*.example.com"]}]}
+    assert plan["private_ca"] == {"folder": "ca", "passphrase": "x", "name": "Private CA", "days": 90}
+
+
+@pytest.mark.parametrize("settings, key, words", [
+    ({}, "passphrase", "is missing, and a site says `issuer: private`"),
+    ({"passphrase": "x", "days": 3}, "days", "write 7 to 397"),
+    ({"passphrase": "x", "name": ""}, "name", "1 to 64 characters"),
+])
+def test_what_an_authority_needs(settings, key, words):
+    with pytest.raises(InventoryError) as caught:
+        make(nginx_sites=[site(**PRIVATE)], webstack_private_ca=settings)
+    [problem] = caught.value.problems
+    assert problem.path == f"webstack_private_ca.{key}"
+    assert words in problem.message
+
+
 def test_an_app_record(whole):
     shop = whole["apps"]["shop"]
     assert {key: shop[key] for key in ("origin", "framework", "hosts", "user", "root", "env", "names", "release")} == {
@@ -437,6 +460,10 @@ def test_an_app_record(whole):
     assert shop["server_requirements"] == ["gunicorn==27.0.1"]
 
 
+#: What holds without a word.
+HEADERS = {"headers": {"defaults": True, "add": {}, "hide": [], "origin": "nginx_sites[0].headers"}}
+
+
 def test_a_route_has_what_the_window_needs_and_nothing_else(whole):
     [record] = whole["sites"]["edge1"]
     assert record["listen"] == [{"address": "*", "port": 80, "tls": False}]
@@ -445,7 +472,8 @@ def test_a_route_has_what_the_window_needs_and_nothing_else(whole):
     assert by_path["/api/"] == {
         "origin": "nginx_sites[0].routes[0]", "kind": "app", "path": "/api/", "match": "prefix", "directives": "",
         "app": "shop", "protocol": "http", "servers": [f"192.0.2.11:{port}", f"192.0.2.12:{port}"], "timeout": 35,
-        "buffering": True, "features": {}}
+        "hosts": ["app1", "app2"], "drained": [], "buffering": True, "mount": "",
+        "features": HEADERS}
     assert by_path["/blog/"]["protocol"] == "uwsgi"
     assert by_path["/static/"]["folder"] == "/srv/webstack/static/blog"
     assert by_path["/static/"]["origin"] == "nginx_sites[0].routes[1].app"
@@ -479,6 +507,17 @@ def test_the_socket_is_unix_on_one_host_and_tcp_between_hosts(edges, hosts, list
     for record in (plan["apps"]["shop"], plan["services"]["shop"]):
         assert (record["listen"], {host: sorted(peers) for host, peers in record["allow"].items()}) == (listen, allow)
     assert {edge: plan["sites"][edge][0]["routes"][0]["servers"] for edge in edges} == servers
+
+
+@pytest.mark.parametrize("of_site", [True, False])
+def test_an_app_that_is_asked_who_may_pass_is_reached_like_any_other(of_site):
+    asked = {"auth_request": {"app": "shop", "path": "/check"}}
+    written = {**site({"answer": 200, **({} if of_site else asked)}), **(asked if of_site else {})}
+    plan = make(groups={"webstack_edge": ["edge1"]}, flask_apps=[flask(hosts="first", port=21000)],
+                nginx_sites=[written])
+    assert plan["apps"]["shop"]["allow"] == {"app1": ["192.0.2.1"]}
+    [record] = plan["sites"]["edge1"]
+    assert record["routes"][0]["features"]["auth_request"]["servers"] == ["192.0.2.11:21000"]
 
 
 def test_without_a_site_only_the_unix_socket():
@@ -675,6 +714,7 @@ def broken(good):
     "nginx_directives": JSON, "nginx_hsts": JSON, "webstack_ca": JSON, "webstack_installer": JSON,
     "webstack_package_index": JSON | st.fixed_dictionaries({}, optional={
         "url": JSON, "extra_urls": JSON, "username": JSON}),
+    "webstack_private_ca": JSON | st.fixed_dictionaries({}, optional={"passphrase": JSON, "name": JSON, "days": JSON}),
     "webstack_proxy": JSON | st.fixed_dictionaries({}, optional={"http": JSON, "https": JSON, "no_proxy": JSON}),
 }))
 def test_nothing_a_user_can_write_breaks_the_normaliser(variables):

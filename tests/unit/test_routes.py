@@ -65,7 +65,7 @@ def test_record(route, expected):
 
 
 MISTAKES = [
-    ({}, ORIGIN, "exactly one of answer, app, folder, redirect, vue"),
+    ({}, ORIGIN, "exactly one of answer, app, folder, proxy, redirect, vue"),
     ({"ap": "shop"}, ORIGIN, "Did you mean 'app'?"),
     ({"app": "shop", "vue": "front"}, ORIGIN, "says app and vue"),
     ("shop", ORIGIN, "must be a dictionary"),
@@ -110,7 +110,7 @@ def test_every_kind_describes_its_options():
         assert name in kind.options
         for key, spec in routes.options(kind).items():
             assert spec["description"], (name, key)
-            assert spec["type"] in ("str", "int", "bool", "path", "list", "dict")
+            assert spec["type"] in ("str", "int", "bool", "path", "list", "dict", "raw")
 
 
 def test_folder_route_is_what_a_folder_resolves_to():

@@ -8,10 +8,11 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from . import Context, Feature, Piece, Use
+from . import EVERY, Context, Feature, Piece, Use
 
 
-def _network(text: str) -> str | None:
+def network(text: str) -> str | None:
+    """Return an address or a network as nginx writes it, or None."""
     if text == "unix:":
         return text
     try:
@@ -27,12 +28,12 @@ def _resolve(values: Any, origin: str, context: Context) -> dict[str, Any] | Non
     for key in ("deny", "allow"):
         record[key] = []
         for index, text in enumerate(values[key]):
-            network = _network(text)
-            if network is None:
+            found = network(text)
+            if found is None:
                 context.error(f"{origin}.{key}[{index}]", f"is {text!r}; write an address or a network, such as "
                                                           "'192.0.2.7', '192.0.2.0/24' or '2001:db8::/32'.")
             else:
-                record[key].append(network)
+                record[key].append(found)
     if not record["allow"] and not record["deny"]:
         return None  # in a route: everybody, whatever the site says
     return record
@@ -45,4 +46,4 @@ def _location(use: Use) -> Piece:
     return Piece(lines)
 
 
-FEATURE = Feature("access", _resolve, location=_location)
+FEATURE = Feature("access", _resolve, kinds=EVERY, gate=True, after_return=True, location=_location)

@@ -37,8 +37,8 @@ COMMON: dict[str, dict[str, Any]] = {
     },
 }
 
-# A location that only returns is left before these are looked at, silently.
-_NEVER_APPLIED = {"limit_req", "limit_conn", "auth_basic", "auth_request", "allow", "deny"}
+#: A location that only returns is left before these are looked at, silently.
+NEVER_APPLIED = {"limit_req", "limit_conn", "auth_basic", "auth_request", "allow", "deny"}
 
 
 class Context(Protocol):
@@ -91,6 +91,13 @@ def resolve(route: Any, origin: str, context: Context,
     kind = _kind_of(route, origin, context, kinds)
     if kind is None:
         return None
+    useless = [name for name in features.load() if name in route and name not in features.route_options(kind.name)]
+    for name in useless:
+        context.error(f"{origin}.{name}", f"has no effect in a route of kind {kind.name}: " + (
+            "nginx returns before it looks. Leave it out, or write it in a route of kind app, vue or folder."
+            if kind.returns else "leave it out."))
+    if useless:
+        return None
     problems = Problems()
     values = apply(route, options(kind), origin, problems)
     for problem in problems.items:
@@ -105,10 +112,14 @@ def resolve(route: Any, origin: str, context: Context,
 
 
 def folder_route(origin: str, path: str, folder: str, uploads: bool = False) -> dict[str, Any]:
-    """Return the record of a route that follows from another one, such as a Django app's static files."""
+    """Return the record of a route that follows from another one, such as a Django app's static files.
+
+    A static file with the digest of its content in its name is good for ever, and any other one may change.
+    """
     record = {"origin": origin, "kind": "folder", "path": path, "match": "prefix", "directives": "",
               "features": {}}
-    return {**record, "folder": folder, "uploads": uploads, "cache": ""}
+    return {**record, "folder": folder, "uploads": uploads,
+            "cache_control": "" if uploads else "$webstack_static"}
 
 
 def missing(context: Context, origin: str, kind: str, variable: str, name: str) -> None:
@@ -167,9 +178,9 @@ def _check_directives(values: Mapping[str, Any], kind: Kind, origin: str, contex
     if not kind.returns:
         return True
     words = {line.split()[0] for line in values["directives"].splitlines() if line.split()}
-    useless = sorted(words & _NEVER_APPLIED)
+    useless = sorted(words & NEVER_APPLIED)
     if useless:
         context.error(f"{origin}.directives", f"{useless[0]} has no effect in a route that only answers ({kind.name}): "
-                                              "nginx returns before it looks. Leave it out, or write it in a route "
-                                              "of kind app, vue or folder.")
+                                              "nginx returns before it looks. Write it in `directives` of the site, "
+                                              "or as `access`, `basic_auth` or `auth_request` of the route.")
     return not useless

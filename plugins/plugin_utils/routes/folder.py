@@ -18,7 +18,7 @@ _OPTIONS = {
         "description": "Whether users put files there. They are then never shown as pages of the site: HTML and the "
                        "like is offered for download, and scripts do not run.",
     },
-    "cache": {
+    "cache_control": {
         "type": "str", "default": "",
         "description": "The value of the Cache-Control header, such as C(public, max-age=3600).",
     },
@@ -33,10 +33,10 @@ def _resolve(route: Mapping[str, Any], context: Context) -> dict[str, Any] | Non
     if route["match"] != "prefix":
         context.error(f"{origin}.match", "a folder has all paths below a prefix: leave `match` out.")
         return None
-    if re.search(r"[\x00-\x1f$]", route["cache"]):
-        context.error(f"{origin}.cache", "must be the plain value of a header, such as 'public, max-age=3600'.")
+    if re.search(r"[\x00-\x1f$]", route["cache_control"]):
+        context.error(f"{origin}.cache_control", "must be the plain value of a header, such as 'public, max-age=3600'.")
         return None
-    return {"folder": folder, "uploads": route["uploads"], "cache": route["cache"]}
+    return {"folder": folder, "uploads": route["uploads"], "cache_control": route["cache_control"]}
 
 
 # Both sides end with a slash: with one of them missing, /static../secret leaves the folder.
@@ -47,10 +47,12 @@ _TEMPLATE = """\
 {% if route.uploads %}
         disable_symlinks if_not_owner from={{ quote(route.folder.rstrip("/") ~ "/") }};
 {{ headers({"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox",
-            "Content-Disposition": "$webstack_disposition"}, cache=route.cache) }}
+            "Content-Disposition": "$webstack_disposition"}, cache=route.cache_control) }}
 {% else %}
         #@needs folder {{ route.folder }}
-{{ headers({"X-Content-Type-Options": "nosniff"}, cache=route.cache) }}
+        gzip_static on;
+        #@module:http_brotli_static brotli_static on;
+{{ headers({"X-Content-Type-Options": "nosniff"}, cache=route.cache_control) }}
 {% endif %}
         location ~ {{ hidden }} {
             return 404;

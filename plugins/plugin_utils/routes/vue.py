@@ -34,6 +34,8 @@ _TEMPLATE = """\
         #@needs folder {{ route.root }}/current/
         alias {{ quote(route.root ~ "/current/") }};
         try_files $uri {{ quote(route.path ~ "index.html") }};
+        gzip_static on;
+        #@module:http_brotli_static brotli_static on;
 {{ headers({"X-Content-Type-Options": "nosniff"}, cache="no-cache") }}
         location ~ {{ hidden }} {
             return 404;
@@ -43,6 +45,8 @@ _TEMPLATE = """\
 
     location ^~ {{ quote(route.path ~ "assets/") }} {
         alias {{ quote(route.root ~ "/assets/") }};
+        gzip_static on;
+        #@module:http_brotli_static brotli_static on;
 {{ headers({"X-Content-Type-Options": "nosniff"}, cache="public, max-age=31536000, immutable") }}
         location ~ {{ hidden }} {
             return 404;
