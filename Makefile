@@ -76,7 +76,7 @@ lint: setup ## Check style and syntax
 	@tools/lint.sh
 
 units: setup ## Run the unit tests
-	@.venv/bin/pytest -q tests/unit
+	@.venv/bin/pytest -q tests/unit tests/mutants/test_inventory.py
 
 molecule: setup ## Run the scenarios on test hosts; one alone: make molecule SCENARIO=flask
 	@molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)

@@ -22,7 +22,7 @@ TOPOLOGIES=(topologies-13 topologies-12 sandbox releases-13 releases-12 sources 
 
 # The slow ones first, so that none of them is left running alone at the end.
 parts() {
-  local first=(uwsgi django python_app gunicorn nginx postgresql app_server lint flask units vue) name
+  local first=(nginx uwsgi django python_app gunicorn postgresql app_server lint flask units vue) name
   for name in "${first[@]}"; do
     [ "$name" = lint ] || [ "$name" = units ] || [ -d "molecule/$name" ] || continue
     echo "$name"

@@ -25,8 +25,6 @@ from ansible_collections.frontdesk.webstack.plugins.module_utils.python_release 
     give_to_root,
 )
 
-#: the steps in their order
-STEPS = ("checked", "migrated", "static")
 #: the packed static files, for windows on other hosts
 STATIC_ARCHIVE = "static.tar.gz"
 

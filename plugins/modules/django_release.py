@@ -51,8 +51,9 @@ attributes:
 EXAMPLES = r"""
 - name: Check, migrate and collect static files
   frontdesk.webstack.django_release:
-    apps: "{{ django_pending }}"
+    apps: "{{ webstack_plan | frontdesk.webstack.apps_of(inventory_hostname, 'django') }}"
     host: "{{ inventory_hostname }}"
+  become: true
 """
 
 RETURN = r"""

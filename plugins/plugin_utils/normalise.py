@@ -67,6 +67,10 @@ def wanted(names: Iterable[str]) -> list[str]:
     return [name for name in names if name in known or name.split("__")[0] in LISTS and "__" in name]
 
 
+#: earlier names, and what has come in their place
+_RENAMED = {"nginx_worker_connections": "nginx_expected_connections, the clients at the same time"}
+
+
 def misspelt(names: Iterable[str]) -> list[tuple[str, str]]:
     """Return (name, what to do) for variables that nearly are ones of ours: a run without them would say nothing."""
     shared, nginx = set(role_options("plan")), set(role_options("nginx"))
@@ -74,6 +78,9 @@ def misspelt(names: Iterable[str]) -> list[tuple[str, str]]:
     for name in names:
         stem = name.split("__")[0]
         if stem in LISTS or name in shared | nginx | {"webstack_plan"}:
+            continue
+        if name in _RENAMED:
+            found.append((name, f"is no longer known. Write {_RENAMED[name]}."))
             continue
         near = difflib.get_close_matches(stem, [*LISTS, *shared, *nginx], n=1, cutoff=0.88)
         if near:

@@ -610,6 +610,7 @@ def test_an_app_with_two_routes_has_its_files_once():
     ("nginx_site", "nginx_sites"), ("flask_app", "flask_apps"), ("djang_apps", "django_apps"),
     ("vue_site", "vue_sites"),
     ("webstack_enviroment", "webstack_environment"), ("nginx_hst", "nginx_hsts"), ("nginx_site__shop", "nginx_sites"),
+    ("nginx_worker_connections", "nginx_expected_connections"),
     ("webstack_colour", "webstack_environment"),
     ("nginx_sites", None), ("flask_apps__shop", None), ("webstack_plan", None), ("my_apps", None), ("app_port", None),
     ("vue_records", None), ("guestbook_db_password", None), ("postgresql_databases", None), ("python_app_found", None),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import Context, Feature, Piece, Use
+from . import EVERY, Context, Feature, Piece, Use
 
 #: Where the lines go, with the format that nginx_render writes: Debian's logrotate looks after all of /var/log/nginx.
 TARGET = "/var/log/nginx/access.log webstack"
@@ -27,5 +27,5 @@ def _location(use: Use) -> Piece:
     return Piece() if same else _line(use)
 
 
-FEATURE = Feature("log", _resolve, kinds=("answer", "app", "folder", "redirect", "vue"), server=_line,
+FEATURE = Feature("log", _resolve, kinds=EVERY, server=_line,
                   location=_location)

@@ -94,7 +94,7 @@ def resolve(route: Any, origin: str, context: Context,
     useless = [name for name in features.load() if name in route and name not in features.route_options(kind.name)]
     for name in useless:
         context.error(f"{origin}.{name}", f"has no effect in a route of kind {kind.name}: " + (
-            "nginx returns before it looks. Leave it out, or write it in a route of kind app, vue or folder."
+            "nginx returns before it looks. Leave it out, or write it in a route of kind app, proxy, vue or folder."
             if kind.returns else "leave it out."))
     if useless:
         return None
