@@ -185,6 +185,9 @@ def _log_format(name: str) -> str:
 _HTTP = """\
     include /etc/nginx/mime.types;
     default_type application/octet-stream;
+{% if not own_root %}
+    root /nonexistent; # or a site without a route for / would show nginx's own page there, to everybody
+{% endif %}
     server_tokens off;
     sendfile on;
     tcp_nopush on;
@@ -211,6 +214,7 @@ _HTTP = """\
     map_hash_bucket_size 256;
     types_hash_max_size 4096;
     variables_hash_max_size 4096;
+    variables_hash_bucket_size 256;
 
 {{ log_format }}
     access_log {{ log_target if s.nginx_access_log else "off" }};
@@ -570,7 +574,8 @@ def render(sites: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> t
     add("main.conf", _template(_MAIN).render(s=settings))
     add("http.conf", _template(_HTTP).render(
         s=settings, sites=sites, upstreams=_upstreams(sites), strangers=_strangers(sites, backlogs),
-        feature_lines=_http_lines(sites), log_format=_log_format(settings["nginx_log_format"]), log_target=LOG_TARGET))
+        feature_lines=_http_lines(sites), log_format=_log_format(settings["nginx_log_format"]), log_target=LOG_TARGET,
+        own_root=bool(_own(settings["nginx_directives"], "root"))))
     add("generation.conf", _GENERATION)
     sets = _sets(sites)
     for directive, (name, values) in sets.items():
@@ -800,7 +805,7 @@ def _location(site: Mapping[str, Any], route: Mapping[str, Any], inherited: Mapp
         before = "\n".join([f"    location {location} {{", headers(), *lines, *raw,
                             f"        try_files /.webstack/none {name};", "    }", "", ""])
         # What was looked at there is not looked at again; the rest, such as the log, is that of the last location.
-        location, again = name, []
+        location, again = name, list(errors)
         written = [piece for name, piece in zip(route.get("features", {}), pieces, strict=True)
                    if not features.load()[name].after_return]
     rendered = _template(kind.template).render(
@@ -883,7 +888,9 @@ def _headers(values: Mapping[str, str], theirs: set[str], site_wide: list[Statem
 
 
 def _again(statement: Statement) -> str:
-    words = [word if re.fullmatch(r"[\w.:/=*$-]+", word) else '"' + word.replace('"', '\\"') + '"'
+    # A quote that is escaped already stays so.
+    words = [word if re.fullmatch(r"[\w.:/=*$-]+", word) else
+             '"' + re.sub(r'(\\.)|"', lambda match: match[1] or '\\"', word, flags=re.DOTALL) + '"'
              for word in statement.words]
     return " ".join(words) + ";"
 

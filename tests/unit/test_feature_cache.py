@@ -173,8 +173,8 @@ def test_the_pattern_of_cookies_is_asked_before_a_location_is():
 
 def test_what_goes_past():
     found = "\n".join(cache.FEATURE.http([use({"valid": "1s", "bypass": {"headers": ["X-Key"]}})]))
-    assert ('map "$http_upgrade$http_content_length$http_transfer_encoding$ssl_client_s_dn$http_x_key" $webstack_past_'
-            in found)
+    assert ('map "$http_authorization$http_upgrade$http_content_length$http_transfer_encoding$ssl_client_s_dn'
+            '$http_x_key" $webstack_past_' in found)
 
 
 @pytest.mark.parametrize("written", [{}, None])

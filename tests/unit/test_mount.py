@@ -40,9 +40,9 @@ def rendered(route):
 
 
 @pytest.mark.parametrize("record, path, expected", [
-    ({}, "/shop/", [("rewrite", "(?s)^(/shop/.*)$", "$1", "break"), ("proxy_set_header", "SCRIPT_NAME", "/shop")]),
+    ({}, "/shop/", [("proxy_set_header", "SCRIPT_NAME", "/shop"), ("rewrite", "(?s)^(/shop/.*)$", "$1", "break")]),
     ({"protocol": "uwsgi"}, "/a/b.c/",
-     [("rewrite", "(?s)^/a/b[.]c(/.*)$", "$1", "break"), ("uwsgi_param", "SCRIPT_NAME", "/a/b.c")]),
+     [("uwsgi_param", "SCRIPT_NAME", "/a/b.c"), ("rewrite", "(?s)^/a/b[.]c(/.*)$", "$1", "break")]),
 ])
 def test_what_the_app_is_told(record, path, expected):
     route, errors = resolve(record, path=path)

@@ -148,6 +148,10 @@ def _http(uses: Sequence[Use]) -> list[str]:
 
 
 def _check(use: Use) -> str:
+    there = (use.route or use.site).get("features", {})
+    if use.record["login"] and there.get("basic_auth"):
+        return ("has a `login`, to which the 401 of `basic_auth` would lead too, so that nobody is asked for a "
+                "password: write one of them.")
     login = use.record["login"].partition("?")[0]
     found = [route for route in use.site["routes"] if route["match"] == "exact" and route["path"] == login
              or route["match"] == "prefix" and login.startswith(route["path"])]

@@ -25,7 +25,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # As nginx has it where no status is named.
 _PLAIN = ("200", "301", "302")
 # What a client may send that is no part of the key and changes the answer, or must not wait for somebody else's.
-_ALWAYS_PAST = ("http_upgrade", "http_content_length", "http_transfer_encoding", "ssl_client_s_dn")
+_ALWAYS_PAST = ("http_authorization", "http_upgrade", "http_content_length", "http_transfer_encoding",
+                "ssl_client_s_dn")
 _STALE = {"proxy": "error timeout invalid_header updating http_500 http_502 http_503 http_504",
           "uwsgi": "error timeout invalid_header updating http_500 http_503"}
 
@@ -104,6 +105,9 @@ def _resolve(values: Any, origin: str, context: Context) -> dict[str, Any] | Non
 def _check(use: Use) -> str:
     if use.route is not None and not use.route["buffering"] and use.record["origin"].startswith(use.route["origin"]):
         return "does nothing without buffering: leave it out, or `buffering: false`."
+    if use.route is not None and use.route.get("features", {}).get("auth_request"):
+        return ("remembers answers for everybody, where `auth_request` lets each client see its own: write `cache: {}` "
+                f"or `auth_request: {{}}` in {use.route['origin']}.")
     return ""
 
 
@@ -141,7 +145,8 @@ def _http(uses: Sequence[Use]) -> list[str]:
         zones[zone] = (f"{_protocol(use)}_cache_path {folder} levels=1:2 keys_zone={zone}:{record['zone']} "
                        f"max_size={record['size']} inactive={record['inactive']} use_temp_path=off;")
         past, known = _past(record)
-        headers = [*_ALWAYS_PAST, *(f"http_{name.lower().replace('-', '_')}" for name in record["bypass_headers"])]
+        more = [f"http_{name.lower().replace('-', '_')}" for name in record["bypass_headers"]]
+        headers = dict.fromkeys([*_ALWAYS_PAST, *more])
         asked = "".join(f"${name}" for name in headers)
         # By way of a map, for nginx takes the value "0" for none.
         maps[past] = [f'map "{asked}" ${past} {{', "    default 1;", '    "" "";', "}"]

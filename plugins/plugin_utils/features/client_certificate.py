@@ -61,10 +61,17 @@ def _location(use: Use) -> Piece:
     return Piece([f'if (${_variable(use.record)} = "") {{', "    return 403;", "}"])
 
 
+def _early(use: Use) -> list[str]:
+    # Its map matches by regular expressions, which would take the captures of the location away.
+    name = _variable(use.record)
+    return [f"set ${name}_early ${name};"]
+
+
 def _check(use: Use) -> str:
     if (use.site.get("tls") or {}).get("client"):
         return ""
     return "has no effect, since no client of this site is asked for a certificate: write `tls: {client: {ca: ...}}`."
 
 
-FEATURE = Feature("client_certificate", _resolve, kinds=EVERY, gate=True, http=_http, location=_location, check=_check)
+FEATURE = Feature("client_certificate", _resolve, kinds=EVERY, gate=True, http=_http, location=_location, check=_check,
+                  early=_early)

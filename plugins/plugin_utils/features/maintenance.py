@@ -52,7 +52,7 @@ def _page(record: Any) -> tuple[str, str]:
 def _http(uses: Sequence[Use]) -> list[str]:
     lines = [
         # Asked again where a site goes on to its page.
-        "map $uri $webstack_closable {", "    volatile;", "    default 1;", f'    "~^{PAGES}" "";',
+        "map $uri $webstack_closable {", "    volatile;", "    default 1;", f'    "~^{PAGES.replace(".", "[.]")}" "";',
         f'    "~^{CHALLENGES.replace(".", "[.]")}" "";', "}",
         "map $uri $webstack_retry_after {", "    volatile;", '    default "";',
     ]

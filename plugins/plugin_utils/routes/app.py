@@ -76,7 +76,7 @@ def _mount_fault(route: Mapping[str, Any], record: Mapping[str, Any]) -> str:
 
 
 # By HTTP the path is sent whole, as Gunicorn wants it, but as nginx has understood it: what a client wrote may begin
-# otherwise. By the uwsgi protocol PATH_INFO is the rest.
+# otherwise. By the uwsgi protocol PATH_INFO is the rest. Last, for after a `break` nginx looks at no `if` any more.
 _TEMPLATE = """\
     location {{ location }} {
         if ($webstack_dots) {
@@ -86,7 +86,6 @@ _TEMPLATE = """\
 {% if route.protocol == "uwsgi" %}
 {{ own("uwsgi_param") }}
 {% if mount %}
-        rewrite "(?s)^{{ mount.replace(".", "[.]") }}(/.*)$" $1 break;
         uwsgi_param SCRIPT_NAME {{ quote(mount) }};
 {% endif %}
         uwsgi_pass {{ upstream }};
@@ -98,7 +97,6 @@ _TEMPLATE = """\
 {% else %}
 {{ own("proxy_set_header") }}
 {% if mount %}
-        rewrite "(?s)^({{ mount.replace(".", "[.]") }}/.*)$" $1 break;
         proxy_set_header SCRIPT_NAME {{ quote(mount) }};
 {% endif %}
         proxy_pass http://{{ upstream }};
@@ -110,6 +108,11 @@ _TEMPLATE = """\
 {% endif %}
 {{ headers() }}
 {{ directives }}
+{% if mount and route.protocol == "uwsgi" %}
+        rewrite "(?s)^{{ mount.replace(".", "[.]") }}(/.*)$" $1 break;
+{% elif mount %}
+        rewrite "(?s)^({{ mount.replace(".", "[.]") }}/.*)$" $1 break;
+{% endif %}
     }
 """
 

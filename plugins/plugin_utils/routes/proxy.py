@@ -182,6 +182,9 @@ _TEMPLATE = """\
 {% set site = "$scheme://$host$webstack_port" ~ route.here %}
 {% set port = "(:" ~ route.url.port ~ ")" ~ ("?" if route.url.port in (80, 443) else "") %}
     location {{ location }} {
+        if ($webstack_dots) {
+            return 400;
+        }
 {{ own("proxy_set_header", {"Host": route.host_header} if route.host_header else {}) }}
         proxy_pass {{ quote(route.url.scheme ~ "://" ~ upstream ~ route.to) }};
         proxy_read_timeout {{ route.timeout }}s;
