@@ -56,8 +56,8 @@ def test_t7_shares_the_load(t7, app):
     before = ssh("t7-edge", "sudo cat /var/log/nginx/access.log | wc -l")
     for _number in range(20):
         assert ask(address("t7-edge"), path, name)[0] == 200
-    lines = ssh("t7-edge", f"sudo tail -n +{int(before) + 1} /var/log/nginx/access.log").splitlines()
-    asked = Counter(line.partition("upstream=")[2].partition(":")[0] for line in lines if f"host={name}" in line)
+    lines = map(json.loads, ssh("t7-edge", f"sudo tail -n +{int(before) + 1} /var/log/nginx/access.log").splitlines())
+    asked = Counter(line["upstream"].partition(":")[0] for line in lines if line["host"] == name)
     assert asked.keys() == {address("t7-app1"), address("t7-app2")} and min(asked.values()) >= 5, asked
 
 
